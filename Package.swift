@@ -1,0 +1,39 @@
+// swift-tools-version: 6.1
+// Arrows point down only: programs -> rooms -> Unix and Mail -> CUnix.
+// Tests/ArchitectureTests reads the imports and the link lists and fails on any other.
+import PackageDescription
+
+let settings: [SwiftSetting] = [.swiftLanguageMode(.v6)]
+
+/// A room: a library target.
+func room(_ name: String, uses: [Target.Dependency] = []) -> Target {
+    .target(name: name, dependencies: uses, swiftSettings: settings)
+}
+
+/// A program of the mail path: static, because a process per connection is only cheap when exec is.
+func program(_ name: String, uses: [Target.Dependency]) -> Target {
+    .executableTarget(name: name, dependencies: uses, swiftSettings: settings,
+                      linkerSettings: [.unsafeFlags(["-static-executable"])])
+}
+
+let package = Package(
+    name: "SEMail",
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+    ],
+    targets: [
+        .target(name: "CUnix"),
+        room("Unix", uses: ["CUnix"]),
+        room("Mail"),
+        room("Program", uses: ["Unix"]),
+        room("Control", uses: ["Unix", "Mail"]),
+        room("SMTP", uses: ["Mail"]),
+        room("Queue", uses: ["Unix", "Mail"]),
+        room("Maildir", uses: ["Unix"]),
+
+        program("tcp-accept", uses: ["Unix", "Program"]),
+        program("smtpd-session", uses: ["Unix", "Program", "Control", "Mail", "SMTP", "Queue"]),
+        program("qrunner", uses: ["Unix", "Program", "Control", "Mail", "Queue"]),
+        program("maildir-deliver", uses: ["Unix", "Program", "Maildir"]),
+    ]
+)

@@ -1,0 +1,89 @@
+/* Starting programs: fork, spawn, exec, and the signals around them. */
+#define _GNU_SOURCE
+#include "CUnix.h"
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+const char *cunix_environment(int index) { return environ[index]; }
+
+pid_t cunix_fork(void) { return fork(); }
+
+void cunix_reset_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+void cunix_ignore_broken_pipes(void) { signal(SIGPIPE, SIG_IGN); }
+
+pid_t cunix_spawn(const char *path, char *const argv[], char *const envp[],
+                  const int *descriptors, int count)
+{
+    /* The child of vfork borrows our memory until exec: its errno reaches us through this variable. */
+    volatile int failure = 0;
+    sigset_t all, before;
+    sigfillset(&all);
+    sigprocmask(SIG_SETMASK, &all, &before);
+    pid_t pid = vfork();
+    if (pid == 0) {
+        int moved[16];
+        if (count > 16) { failure = EINVAL; _exit(127); }
+        /* First out of the way of the targets, then each into its place. */
+        for (int i = 0; i < count; i++) {
+            moved[i] = descriptors[i] < 0 ? -1 : fcntl(descriptors[i], F_DUPFD_CLOEXEC, count);
+            if (descriptors[i] >= 0 && moved[i] < 0) { failure = errno; _exit(127); }
+        }
+        for (int i = 0; i < count; i++) {
+            if (moved[i] < 0) close(i);
+            else if (dup2(moved[i], i) < 0) { failure = errno; _exit(127); }
+        }
+        /* Ignored signals survive exec: back to the default for all that this project ignores. */
+        signal(SIGPIPE, SIG_DFL);
+        cunix_reset_signals();
+        execve(path, argv, envp);
+        failure = errno;
+        _exit(127);
+    }
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (pid > 0 && failure != 0) {
+        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR) {}
+        errno = failure;
+        return -1;
+    }
+    return pid;
+}
+
+int cunix_exec(const char *path, char *const argv[], char *const envp[])
+{
+    signal(SIGPIPE, SIG_DFL);
+    cunix_reset_signals();
+    return execve(path, argv, envp);
+}
+
+pid_t cunix_reap(int *status)
+{
+    int raw = 0;
+    pid_t pid;
+    do pid = waitpid(-1, &raw, WNOHANG); while (pid < 0 && errno == EINTR);
+    if (pid > 0) *status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 256 + WTERMSIG(raw);
+    return pid;
+}
+
+int cunix_signal_descriptor(const int *signals, int count)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    for (int i = 0; i < count; i++) sigaddset(&set, signals[i]);
+    if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) return -1;
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+int cunix_next_signal(int descriptor)
+{
+    struct signalfd_siginfo info;
+    return read(descriptor, &info, sizeof info) == sizeof info ? (int)info.ssi_signo : 0;
+}

@@ -1,0 +1,91 @@
+// Mailboxes: one small file per address, named by the address, so that a lookup is one open(). `@DOMAIN` stands for a domain
+// that has mailboxes: its postmaster and abuse are answered. semail(7) shows one.
+import Mail
+import Unix
+
+/// What is known of one mailbox.
+public struct Mailbox: Equatable, Sendable {
+    public enum State: String, Sendable { case active, suspended }
+
+    /// The directory uid of the person it belongs to.
+    public let owner: String
+    /// The numeric user under which deliveries write, and no other program runs.
+    public let uid: UInt32
+    public let gid: UInt32
+    /// Absolute path of the Maildir.
+    public let maildir: String
+    public let state: State
+
+    public init(owner: String, uid: UInt32, gid: UInt32, maildir: String, state: State = .active) {
+        self.owner = owner
+        self.uid = uid
+        self.gid = gid
+        self.maildir = maildir
+        self.state = state
+    }
+
+    /// One `key value` per line.
+    public var encoded: [UInt8] {
+        Array("owner \(owner)\nuid \(uid)\ngid \(gid)\nmaildir \(maildir)\nstate \(state.rawValue)\n".utf8)
+    }
+
+    public init?(_ text: [UInt8]) {
+        var values: [String: String] = [:]
+        for line in text.split(separator: 10) {
+            let parts = line.split(separator: 32, maxSplits: 1)
+            guard parts.count == 2 else { return nil }
+            values[String(decoding: parts[0], as: UTF8.self)] = String(decoding: parts[1], as: UTF8.self)
+        }
+        guard let owner = values["owner"], let uid = values["uid"].flatMap({ UInt32($0) }), let gid = values["gid"].flatMap({ UInt32($0) }),
+              let maildir = values["maildir"], maildir.hasPrefix("/"), let state = State(rawValue: values["state"] ?? "active") else { return nil }
+        self.init(owner: owner, uid: uid, gid: gid, maildir: maildir, state: state)
+    }
+}
+
+/// The directory of mailboxes.
+public struct Mailboxes: ~Copyable {
+    private let directory: Directory
+
+    /// Needs only the right to search the directory, not to list it.
+    public init(_ path: String) throws(SystemError) { directory = try Directory(searching: path) }
+
+    /// nil: there is none. Throws when that cannot be told, or the file makes no sense.
+    public func find(_ address: Address) throws(SystemError) -> Mailbox? {
+        guard let name = Mailboxes.fileName(address) else { return nil }
+        do throws(SystemError) {
+            let bytes = try directory.contents(name, limit: 65536)
+            guard let mailbox = Mailbox(bytes) else { throw SystemError("read", "mailboxes/\(name)", code: 22 /* EINVAL */) }
+            return mailbox
+        } catch {
+            if error.isMissing || error.isTooLong { return nil }
+            throw error
+        }
+    }
+
+    /// Whether any mailbox lives under the domain.
+    public func hosts(domain: [UInt8]) throws(SystemError) -> Bool {
+        guard !domain.contains(0x2f), !domain.contains(0) else { return false }
+        do throws(SystemError) {
+            _ = try directory.status("@" + String(decoding: domain.map(\.lowercased), as: UTF8.self))
+            return true
+        } catch {
+            if error.isMissing || error.isTooLong { return false }
+            throw error
+        }
+    }
+
+    /// The file's name; nil for addresses that can be no file's name and so have no mailbox.
+    public static func fileName(_ address: Address) -> String? {
+        let key = address.key
+        guard !key.isEmpty, key.count <= 255, key[0] != 0x2e, key[0] != 0x40, !key.contains(0x2f), !key.contains(0) else { return nil }
+        return String(decoding: key, as: UTF8.self)
+    }
+}
+
+extension Mailbox {
+    /// The directory the Maildir is in: the root of its volume, whose room is the mailbox's room.
+    public var volume: String {
+        let parent = maildir.lastIndex(of: "/").map { String(maildir[..<$0]) } ?? ""
+        return parent.isEmpty ? "/" : parent
+    }
+}

@@ -1,0 +1,71 @@
+// Deliveries that go together: many messages into one mailbox, with one flush of its names.
+import Unix
+
+public struct Delivery {
+    /// One message to deliver: the open file, placed at the message, and the lines to put before it.
+    public struct Message {
+        public let source: Int32
+        public let sender: [UInt8]?
+        public let recipient: [UInt8]?
+
+        /// nil leaves the line out; an empty sender is the null sender, `<>`.
+        public init(source: Int32, sender: [UInt8]?, recipient: [UInt8]?) {
+            self.source = source
+            self.sender = sender
+            self.recipient = recipient
+        }
+
+        /// Return-Path (RFC 5321 4.4) and Delivered-To.
+        var prefix: [UInt8] {
+            var lines: [UInt8] = []
+            if let sender { lines += Array("Return-Path: <".utf8) + sender + Array(">\n".utf8) }
+            if let recipient { lines += Array("Delivered-To: ".utf8) + recipient + Array("\n".utf8) }
+            return lines
+        }
+    }
+
+    public enum Outcome: Equatable, Sendable {
+        case delivered
+        /// RFC 3463 status and a sentence; worth another try.
+        case tryAgain(status: String, text: String)
+
+        /// The report line: `K`, or `Z 4.2.2 sentence`.
+        public var line: String {
+            switch self {
+            case .delivered: "K\n"
+            case .tryAgain(let status, let text): "Z \(status) \(text)\n"
+            }
+        }
+    }
+
+    /// Delivers all; each message has an outcome of its own.
+    public static func run(_ messages: [Message], to maildir: inout Maildir) -> [Outcome] {
+        var outcomes = [Outcome](repeating: .delivered, count: messages.count)
+        var published: [(Int, Maildir.Written)] = []
+        for (index, message) in messages.enumerated() {
+            do throws(SystemError) {
+                published.append((index, try maildir.write(prefix: message.prefix, source: message.source)))
+            } catch { outcomes[index] = outcome(error) }
+        }
+        published = published.filter { index, written in
+            do throws(SystemError) { try maildir.publish(written); return true } catch {
+                outcomes[index] = outcome(error)
+                return false
+            }
+        }
+        guard !published.isEmpty else { return outcomes }
+        do throws(SystemError) { try maildir.flush() } catch {
+            for (index, written) in published {
+                maildir.withdraw(written)
+                outcomes[index] = outcome(error)
+            }
+        }
+        return outcomes
+    }
+
+    public static func outcome(_ error: SystemError) -> Outcome {
+        if error.isNoSpace { return .tryAgain(status: "4.2.2", text: "The mailbox is full") }
+        if error.isMissing { return .tryAgain(status: "4.2.1", text: "The mailbox is not there (\(error.text))") }
+        return .tryAgain(status: "4.3.0", text: error.text)
+    }
+}

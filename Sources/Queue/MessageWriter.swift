@@ -1,0 +1,78 @@
+// Putting a message into the queue: a file without a name is filled, flushed, named in queue/new, and the name flushed.
+// Until it is named it does not exist for anybody, and vanishes with the process that writes it: an aborted session leaves
+// nothing behind. semail-queue.5 counts the flushes.
+import Mail
+import Unix
+
+/// The entrance to the queue. It may be opened before a program locks itself in: it then can add messages, and nothing else.
+public struct QueueEntrance: ~Copyable {
+    let new: Directory
+    /// The directory with the trigger FIFO in it.
+    let run: Directory
+
+    public init(queue: String, run: String) throws(SystemError) {
+        let new = try Directory(queue + "/new")
+        let runDirectory = try Directory(searching: run)
+        self.new = new
+        self.run = runDirectory
+    }
+
+    public func begin(_ envelope: Envelope) throws(SystemError) -> MessageWriter {
+        var envelope = envelope
+        envelope.received = Clock.microseconds()
+        return MessageWriter(
+            id: QueueID.make(microseconds: envelope.received), file: try new.createUnnamed(mode: 0o660), beginning: envelope.encoded())
+    }
+
+    /// The message is in the queue and survives a power cut when this returns.
+    public func commit(_ writer: consuming MessageWriter) throws(SystemError) {
+        let id = writer.id
+        try writer.flush()
+        let file = writer.finish()
+        try IO.flush(file.raw)
+        try new.link(file, as: id.text)
+        // Should this fail, the client hears 451 and sends again: perhaps a duplicate, never a loss.
+        try new.flush()
+        try file.close()
+        wake(id)
+    }
+
+    /// Tells qrunner the name. Nobody there, or no room: qrunner finds it when it next looks through queue/new.
+    private func wake(_ id: QueueID) {
+        guard let trigger = try? run.open("trigger", .writeOnlyNonblocking) else { return }
+        try? IO.writeAll(trigger.raw, Array((id.text + "\n").utf8))
+    }
+}
+
+/// One message on its way into the queue.
+public struct MessageWriter: ~Copyable {
+    public let id: QueueID
+    private let file: Descriptor
+    /// What is not in the file yet: small messages are one write.
+    private var pending: [UInt8]
+    private var unflushed = 0
+
+    fileprivate init(id: QueueID, file: consuming Descriptor, beginning: [UInt8]) {
+        self.id = id
+        self.file = file
+        pending = beginning
+    }
+
+    public mutating func write(_ bytes: [UInt8]) throws(SystemError) {
+        pending += bytes
+        if pending.count >= 65536 { try flush() }
+    }
+
+    fileprivate mutating func flush() throws(SystemError) {
+        try IO.writeAll(file.raw, pending)
+        unflushed += pending.count
+        pending.removeAll(keepingCapacity: true)
+        // The disk begins early on what would otherwise all come with the flush at the end.
+        if unflushed >= 1 << 20 {
+            IO.beginWriting(file.raw)
+            unflushed = 0
+        }
+    }
+
+    fileprivate consuming func finish() -> Descriptor { file }
+}

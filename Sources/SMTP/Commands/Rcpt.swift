@@ -1,0 +1,52 @@
+// RCPT TO:<forward-path> (RFC 5321 4.1.1.3). Only an address that has a mailbox gets a 250: there is no relaying, so there is
+// nothing a percent sign, a bang or a source route could ask for.
+import Mail
+
+extension Dialogue {
+    mutating func rcpt(_ argument: ArraySlice<UInt8>) {
+        guard let current = transaction else { reply("503 5.5.1 Say MAIL first"); return }
+        guard !current.isChunked else { reply("503 5.5.1 The message has begun; its recipients are complete"); return }
+        guard let text = Dialogue.afterKeyword("TO:", argument) else {
+            reply("501 5.5.4 The form is RCPT TO:<address>")
+            return
+        }
+        var parser = AddressParser(Array(text))
+        let address: Address
+        switch parser.forwardPath() {
+        case .success(let parsed): address = parsed
+        case .failure(.tooLong): reply("501 5.1.3 The recipient's address is too long"); return
+        case .failure: reply("501 5.1.3 The recipient's address is malformed"); return
+        }
+        guard let parameters = parameters(parser.rest) else { return }
+        guard parameters.isEmpty else { reply("555 5.5.4 I do not know that parameter of RCPT"); return }
+        if !address.isASCII, !current.isSMTPUTF8 {
+            reply("553 5.6.7 That address needs SMTPUTF8")
+            return
+        }
+        guard current.accepted < limits.recipients else {
+            reply("452 4.5.3 Too many recipients; send the message again to the others")
+            return
+        }
+        if transaction?.firstRecipient == nil { transaction?.firstRecipient = address }
+        want(.lookUp(address, size: current.declaredSize))
+    }
+
+    mutating func answerRecipient(_ answer: MailboxAnswer) {
+        switch answer {
+        case .exists(let addresses):
+            transaction?.accepted += 1
+            // An address named twice gets one copy (RFC 5321 4.1.1.3 leaves it to us; people expect one).
+            for address in addresses where transaction?.recipients.contains(where: { $0.key == address.key }) == false {
+                transaction?.recipients.append(address)
+            }
+            reply("250 2.1.5 Recipient taken")
+            return
+        case .unknown: reply("550 5.1.1 There is no such mailbox here")
+        case .suspended: reply("450 4.2.1 That mailbox is suspended; try again later")
+        case .full: reply("452 4.2.2 That mailbox is full; try again later")
+        case .neverFits: reply("552 5.3.4 The message is larger than that mailbox")
+        case .trouble: reply("451 4.3.0 I cannot look that up now; try again later")
+        }
+        transaction?.hasRefused = true
+    }
+}

@@ -1,0 +1,355 @@
+// One SMTP session as a state machine (RFC 5321): octets in, replies and steps out. It touches no file, no clock and no
+// descriptor; whoever drives it does what each step asks and comes back. Both servers are this one machine.
+import Mail
+
+/// What the driver must do next.
+public enum Step: Equatable {
+    /// Send the replies, then fill `input` and come back; or say that it has ended.
+    case read
+    /// Look the address up, then `answer(_:)`.
+    case lookUp(Address, size: Int)
+    /// Begin a message file with this envelope, then `opened(_:)`.
+    case open(Envelope)
+    /// Write `content` to the message file, then `stored(_:)`.
+    case store
+    /// Make the message durable and part of the queue, then `committed(_:)`.
+    case commit
+    /// Drop the message file: the transaction is over without a message.
+    case discard
+    /// Send the replies, then wait for the error pause.
+    case pause
+    /// Send the replies and close.
+    case end
+    /// Send the replies, let the client read them although it is still sending, and close.
+    case endDraining
+}
+
+/// The state of the dialogue; each command is a function that is given it.
+public struct Dialogue {
+    public let hostname: [UInt8]
+    public let limits: Limits
+    public let client: Client
+    /// What the client has sent; the driver fills it.
+    public let input: InputBuffer
+    /// What is to be sent; the driver empties it.
+    public var replies: [UInt8] = []
+    /// What is to be written to the message file.
+    public private(set) var content: [UInt8] = []
+
+    /// HELO or EHLO and its argument.
+    struct Greeting {
+        let name: [UInt8]
+        let isExtended: Bool
+    }
+
+    /// A message being sent, from MAIL on.
+    struct Transaction {
+        var sender: Address?
+        var declaredSize = 0
+        var is8Bit = false
+        var isSMTPUTF8 = false
+        var recipients: [Address] = []
+        /// As the client wrote it, for the Received line.
+        var firstRecipient: Address?
+        var accepted = 0
+        var hasRefused = false
+        /// BDAT has begun.
+        var isChunked = false
+    }
+
+    enum Mode {
+        case commands
+        /// Content after DATA.
+        case data
+        /// Content of a BDAT chunk.
+        case chunk(left: Int, isLast: Bool)
+        /// A chunk nobody wants.
+        case unwantedChunk(left: Int)
+        case over
+    }
+
+    var greeting: Greeting?
+    var transaction: Transaction?
+    var mode = Mode.commands
+    var messages = 0
+    private var errors = 0
+    private var owesPause = false
+    private var waiting: [Step] = []
+    var contentReader: Content?
+    private var storeFault: StoreFault?
+    private var hasOpenMessage = false
+
+    /// `hasSpokenFirst`: octets were waiting before our greeting (RFC 5321 3.1: the client waits for it).
+    public init(hostname: [UInt8], limits: Limits, client: Client, hasSpokenFirst: Bool) {
+        self.hostname = hostname
+        self.limits = limits
+        self.client = client
+        input = InputBuffer()
+        if hasSpokenFirst && !client.isByHand {
+            reply("554 5.5.0 You spoke before the greeting; good-bye")
+            endDraining()
+        } else {
+            reply("220 ", hostname, " ESMTP SEMail")
+        }
+    }
+
+    // MARK: What the driver calls
+
+    public mutating func next() -> Step {
+        while true {
+            if !waiting.isEmpty { return waiting.removeFirst() }
+            if owesPause {
+                owesPause = false
+                if !client.isByHand { return .pause }
+            }
+            switch mode {
+            case .over: return .end
+            case .commands: if !takeCommand() { return .read }
+            case .data: if !takeContent() { return .read }
+            case .chunk(let left, let isLast): if !takeChunk(left, isLast) { return .read }
+            case .unwantedChunk(let left): if !skipChunk(left) { return .read }
+            }
+        }
+    }
+
+    public mutating func answer(_ answer: MailboxAnswer) { answerRecipient(answer) }
+
+    /// The message file is there, under the name `id` in the queue; or it could not be made.
+    public mutating func opened(_ result: Result<[UInt8], StoreFault>, seconds: Int) {
+        switch result {
+        case .success(let id):
+            hasOpenMessage = true
+            storeFault = nil
+            content = received(id: id, seconds: seconds)
+        case .failure(let fault): storeFault = fault
+        }
+        beginContent(result)
+    }
+
+    public mutating func stored(_ result: Result<Void, StoreFault>) {
+        content.removeAll(keepingCapacity: true)
+        if case .failure(let fault) = result, storeFault == nil {
+            storeFault = fault
+            dropMessage()
+        }
+    }
+
+    public mutating func committed(_ result: Result<[UInt8], StoreFault>) {
+        hasOpenMessage = false
+        switch result {
+        case .success(let id):
+            messages += 1
+            reply("250 2.0.0 queued as ", id)
+        case .failure(let fault): reply(fault)
+        }
+    }
+
+    /// Time is over: 421 and good-bye.
+    public mutating func timeIsOver(_ text: StaticString) {
+        dropMessage()
+        waiting.removeAll()
+        reply(text)
+        mode = .over
+    }
+
+    // MARK: Replies
+
+    mutating func reply(_ text: StaticString, _ middle: [UInt8] = [], _ end: StaticString = "") {
+        let start = replies.count
+        replies.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        replies += middle
+        replies.append(contentsOf: UnsafeBufferPointer(start: end.utf8Start, count: end.utf8CodeUnitCount))
+        replies += [0x0d, 0x0a]
+        if replies[start] == 0x35 { countError() }
+    }
+
+    mutating func reply(_ fault: StoreFault) {
+        switch fault {
+        case .noSpace: reply("452 4.3.1 The disk of the mail system is full; try again later")
+        case .other: reply("451 4.3.0 The mail system could not store that; try again later")
+        }
+    }
+
+    /// Errors are slowed, then end the session, so that guessing addresses is dear.
+    private mutating func countError() {
+        errors += 1
+        owesPause = true
+        if errors == limits.errors {
+            reply("421 4.7.0 Too many errors; good-bye")
+            end()
+        }
+    }
+
+    mutating func end() {
+        dropMessage()
+        mode = .over
+    }
+
+    mutating func endDraining() {
+        end()
+        waiting.append(.endDraining)
+    }
+
+    mutating func want(_ step: Step) { waiting.append(step) }
+
+    /// Forgets the transaction and its file.
+    mutating func reset() {
+        dropMessage()
+        transaction = nil
+        contentReader = nil
+    }
+
+    private mutating func dropMessage() {
+        content.removeAll()
+        if hasOpenMessage { waiting.append(.discard) }
+        hasOpenMessage = false
+    }
+
+    // MARK: Commands
+
+    /// One command from the input; false when no whole line is there.
+    private mutating func takeCommand() -> Bool {
+        let bytes = input.contents
+        let end = LineEnd.find(in: bytes)
+        if end == bytes.count || (bytes[end] == 0x0d && end + 1 == bytes.count) {
+            if bytes.count >= limits.commandLength {
+                reply("500 5.5.2 Line too long; good-bye")
+                endDraining()
+                return true
+            }
+            if input.hasNoRoom { input.grow(to: limits.commandLength + 2) }
+            return false
+        }
+        let isCRLF = bytes[end] == 0x0d && bytes[end + 1] == 0x0a
+        guard isCRLF || client.isByHand && bytes[end] == 0x0a else {
+            reply("500 5.5.2 A line ends with CR LF, nothing else (with netcat: nc -C); good-bye")
+            endDraining()
+            return true
+        }
+        let line = [UInt8](bytes[..<end])
+        input.drop(end + (isCRLF ? 2 : 1))
+        if end + 2 > limits.commandLength { reply("500 5.5.2 Line too long") } else { obey(line) }
+        return true
+    }
+
+    private mutating func obey(_ line: [UInt8]) {
+        let verb = line.prefix { $0 != 0x20 && $0 != 0x09 }.map(\.uppercased)
+        guard let command = Command.named(verb) else {
+            reply("500 5.5.2 I do not know that command; HELP names those I do")
+            return
+        }
+        // RFC 2920 3.1: what must not be followed in a group is refused with all that follows it. Without EHLO nothing may be.
+        if !client.isByHand, !input.isEmpty, command.endsGroup || greeting?.isExtended == false && command.verb != "QUIT" {
+            reply("554 5.5.0 You did not wait for the reply; good-bye")
+            endDraining()
+            return
+        }
+        var argument = line[verb.count...].drop { $0 == 0x20 || $0 == 0x09 }
+        while let last = argument.last, last == 0x20 || last == 0x09 { argument.removeLast() }
+        if argument.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
+            reply("500 5.5.2 Control characters have no place in a command")
+            return
+        }
+        command.function(&self, argument)
+    }
+
+    // MARK: Content
+
+    /// Prepares for content; the replies that come before it are the commands' own.
+    mutating func expectContent(_ form: Content.Form) {
+        contentReader = Content(form, limits: limits, takesLF: client.isByHand)
+        input.grow(to: 65536)
+        content.reserveCapacity(65536)
+    }
+
+    private mutating func takeContent() -> Bool {
+        guard !input.isEmpty else { return false }
+        let (taken, hasEnded) = contentReader!.take(input.contents, into: &content)
+        input.drop(taken)
+        settle()
+        if hasEnded { mode = .commands; finishMessage() }
+        return true
+    }
+
+    private mutating func takeChunk(_ left: Int, _ isLast: Bool) -> Bool {
+        if left > 0 {
+            guard !input.isEmpty else { return false }
+            let part = UnsafeRawBufferPointer(rebasing: input.contents[..<min(left, input.count)])
+            let (taken, _) = contentReader!.take(part, into: &content)
+            input.drop(taken)
+            mode = .chunk(left: left - taken, isLast: isLast)
+            settle()
+            return true
+        }
+        mode = .commands
+        if isLast { finishMessage() } else { finishChunk() }
+        return true
+    }
+
+    private mutating func skipChunk(_ left: Int) -> Bool {
+        if left > 0 {
+            guard !input.isEmpty else { return false }
+            let part = min(left, input.count)
+            input.drop(part)
+            mode = .unwantedChunk(left: left - part)
+            return true
+        }
+        mode = .commands
+        reply("503 5.5.1 That chunk belongs to no message; send MAIL and RCPT first")
+        return true
+    }
+
+    /// After each piece of content: to the file with it, or an end to the session.
+    private mutating func settle() {
+        if contentReader?.fault == .bareLineEnd {
+            reply("550 5.6.0 A line of a message ends with CR LF, nothing else (with netcat: nc -C); good-bye")
+            endDraining()
+            return
+        }
+        if contentReader?.fault != nil || storeFault != nil { dropMessage() }
+        if !content.isEmpty { waiting.append(.store) }
+    }
+
+    /// A fault that cannot be mended by more content; nil while all is well.
+    private func contentFault() -> StaticString? {
+        switch contentReader?.fault {
+        case .tooBig: "552 5.3.4 The message is larger than I take"
+        case .lineTooLong: "500 5.6.0 A line of the message is too long"
+        case .tooManyHops: "554 5.4.6 Too many Received lines: this message goes in circles"
+        case .bareLineEnd, nil: nil
+        }
+    }
+
+    private mutating func finishChunk() {
+        if let text = contentFault() {
+            reply(text)
+            reset()
+        } else if let storeFault {
+            reply(storeFault)
+            reset()
+        } else {
+            reply("250 2.0.0 Chunk taken")
+        }
+    }
+
+    private mutating func finishMessage() {
+        if contentReader?.endsInCR == true {
+            reply("550 5.6.0 A line of a message ends with CR LF, nothing else (with netcat: nc -C); good-bye")
+            endDraining()
+            return
+        }
+        if let text = contentFault() {
+            reply(text)
+        } else if let storeFault {
+            reply(storeFault)
+        } else {
+            // Every message ends with a line end, or the next one in an mbox would begin in its last line.
+            if contentReader?.endsInLine == true { content.append(0x0a); waiting.append(.store) }
+            waiting.append(.commit)
+            transaction = nil
+            contentReader = nil
+            return
+        }
+        reset()
+    }
+}

@@ -1,0 +1,75 @@
+// Users, and how a process becomes one.
+import CUnix
+import Glibc
+
+/// A user and its groups. Static programs have no name service: /etc/passwd and /etc/group are read, or numbers taken.
+public struct User: Equatable, Sendable {
+    public let name: String
+    public let uid: UInt32
+    public let gid: UInt32
+    /// Groups besides `gid`.
+    public let supplementary: [UInt32]
+
+    public init(name: String, uid: UInt32, gid: UInt32, supplementary: [UInt32] = []) {
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+        self.supplementary = supplementary
+    }
+
+    /// `semail-smtpd`, or numbers: `30001` or `30001:30001`. nil: there is no such user.
+    public init?(_ text: String) {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        if let uid = UInt32(parts[0]), uid != UInt32.max {
+            guard parts.count <= 2, let gid = parts.count == 2 ? UInt32(parts[1]) : uid else { return nil }
+            self.init(name: text, uid: uid, gid: gid)
+            return
+        }
+        guard parts.count == 1, let entry = User.lines("/etc/passwd").first(where: { $0.first == text }),
+              entry.count >= 4, let uid = UInt32(entry[2]), let gid = UInt32(entry[3]) else { return nil }
+        let groups = User.lines("/etc/group").compactMap { line -> UInt32? in
+            guard line.count >= 4, line[3].split(separator: ",").contains(Substring(text)) else { return nil }
+            return UInt32(line[2])
+        }
+        self.init(name: text, uid: uid, gid: gid, supplementary: groups.filter { $0 != gid })
+    }
+
+    public static func group(_ name: String) -> UInt32? {
+        lines("/etc/group").first { $0.first == name && $0.count >= 3 }.flatMap { UInt32($0[2]) }
+    }
+
+    private static func lines(_ path: String) -> [[String]] {
+        guard let bytes = try? Path.contents(path) else { return [] }
+        return bytes.split(separator: 10).map { line in
+            line.split(separator: 58 /* : */, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
+    public static var current: User { User(name: "\(geteuid())", uid: geteuid(), gid: getegid()) }
+    public static var isRoot: Bool { geteuid() == 0 }
+}
+
+/// Changes of identity: each is for good.
+public enum Become {
+    /// Groups, gid, uid, and no capability left. With no root to come from, supplementary groups are given up.
+    public static func user(_ user: User) throws(SystemError) {
+        let groups = User.isRoot ? user.supplementary : []
+        if cunix_become(user.uid, user.gid, groups, groups.count) < 0 { throw SystemError("become", user.name) }
+    }
+
+    /// As `user`, but whoever this process starts next may become one of `next`, and nobody else: never root.
+    public static func user(_ user: User, startingAs uids: ClosedRange<UInt32>, gids: ClosedRange<UInt32>) throws(SystemError) {
+        if cunix_become_keeping_setid(user.uid, user.gid, user.supplementary, user.supplementary.count) < 0 {
+            throw SystemError("become", user.name)
+        }
+        try Sandbox.noNewPrivileges()
+        var uidRange = cunix_id_range(first: uids.lowerBound, last: uids.upperBound)
+        var gidRange = cunix_id_range(first: gids.lowerBound, last: gids.upperBound)
+        if cunix_limit_identities(&uidRange, 1, &gidRange, 1) < 0 { throw SystemError("seccomp") }
+    }
+
+    /// Once the next stage has been started, its starter needs no right at all.
+    public static func dropCapabilities() throws(SystemError) {
+        if cunix_drop_capabilities() < 0 { throw SystemError("capset") }
+    }
+}

@@ -1,0 +1,174 @@
+// Does what the dialogue asks: reads and writes the connection, looks mailboxes up, fills the queue file, keeps the time.
+import Control
+import Mail
+import Program
+import Queue
+import SMTP
+import Unix
+
+struct Driver: ~Copyable {
+    private let home: Home
+    private let entrance: QueueEntrance
+    private let resolver: Resolver
+    private var dialogue: Dialogue
+    private var message: MessageWriter?
+    private let input: Int32
+    private let output: Int32
+    private let clientAddress: [UInt8]
+    private let settings: SessionSettings
+    /// On the monotonic clock.
+    private let deadline: Int
+
+    /// `connection`: the socket that a template hands over; nil: standard input and output.
+    init(_ home: Home, _ entrance: consuming QueueEntrance, _ environment: Environment, connection: Int32?) throws {
+        let input = connection ?? Descriptor.standardInput
+        let output = connection ?? Descriptor.standardOutput
+        let settings: SessionSettings
+        do { settings = try SessionSettings(home) } catch let error as ControlError {
+            try? IO.writeAll(output, Array("421 4.3.5 The mail system is not set up; try again later\r\n".utf8))
+            throw Fatal(error.text)
+        }
+        let resolver = try Resolver(home, hostname: settings.hostname, localAddress: environment["TCPLOCALIP"] ?? environment["TCP6LOCALIP"] ?? "")
+        var client = Client()
+        client.isByHand = environment["PROTO"] == nil
+        client.address = Array((environment["TCPREMOTEIP"] ?? environment["TCP6REMOTEIP"] ?? "").utf8)
+        client.tls = environment["SSL_PROTOCOL"].map { Array("\($0) \(environment["SSL_CIPHER"] ?? "")".utf8) }
+
+        self.home = home
+        self.entrance = entrance
+        self.input = input
+        self.output = output
+        self.settings = settings
+        self.resolver = resolver
+        clientAddress = client.address
+        deadline = Clock.monotonicMilliseconds() + settings.sessionSeconds * 1000
+        dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: IO.waiting(input) > 0)
+        // The last resort, should a client neither read nor go away.
+        Process.endAfter(seconds: settings.sessionSeconds + 60)
+    }
+
+    consuming func run() throws -> Ending {
+        do {
+            while try step() {}
+        } catch let error as SystemError {
+            // The client is gone, or its line is: what it had not finished vanishes with us.
+            Log.info("lost", .bytes("client", clientAddress), .text("reason", error.text))
+        }
+        // At once for the client, whoever else still holds the connection.
+        Socket.shutDown(output)
+        return .done
+    }
+
+    /// One step of the dialogue; false when it is over.
+    private mutating func step() throws -> Bool {
+        switch dialogue.next() {
+        case .read:
+            try send()
+            return try receive()
+        case .lookUp(let address, let size):
+            dialogue.answer(lookUp(address, size: size))
+        case .open(let envelope):
+            do throws(SystemError) {
+                let writer = try entrance.begin(envelope)
+                let id = writer.id
+                message = consume writer
+                dialogue.opened(.success(Array(id.text.utf8)), seconds: Clock.seconds())
+            } catch { dialogue.opened(.failure(fault(error)), seconds: 0) }
+        case .store:
+            do throws(SystemError) {
+                try message?.write(dialogue.content)
+                dialogue.stored(.success(()))
+            } catch { dialogue.stored(.failure(fault(error))) }
+        case .commit:
+            commit()
+        case .discard:
+            message = nil
+        case .pause:
+            try send()
+            Process.sleep(milliseconds: min(settings.errorPauseSeconds * 1000, max(0, deadline - Clock.monotonicMilliseconds())))
+        case .end:
+            try send()
+            return false
+        case .endDraining:
+            try send()
+            drain()
+            return false
+        }
+        return true
+    }
+
+    private mutating func commit() {
+        guard let writer = message.take() else { return }
+        let id = writer.id
+        do throws(SystemError) {
+            try entrance.commit(writer)
+            Log.info("queued", .text("id", id.text), .bytes("client", clientAddress))
+            dialogue.committed(.success(Array(id.text.utf8)))
+        } catch { dialogue.committed(.failure(fault(error))) }
+    }
+
+    private func fault(_ error: SystemError) -> StoreFault {
+        Log.error("not-stored", .text("reason", error.text))
+        return error.isNoSpace ? .noSpace : .other
+    }
+
+    // MARK: Mailboxes
+
+    private func lookUp(_ address: Address, size: Int) -> MailboxAnswer {
+        let answer = answer(address, size: size)
+        if case .exists = answer {} else {
+            Log.info("refused", .bytes("client", clientAddress), .bytes("to", address.bytes), .text("because", "\(answer)"))
+        }
+        return answer
+    }
+
+    private func answer(_ address: Address, size: Int) -> MailboxAnswer {
+        do {
+            guard case .mailboxes(let found) = try resolver.resolve(address) else { return .unknown }
+            for (_, mailbox) in found {
+                if mailbox.state == .suspended { return .suspended }
+                let space = try? Space(of: mailbox.volume)
+                if let space, size > space.totalOctets { return .neverFits }
+                // Room for what was declared, and for the names and blocks around it.
+                if let space, space.freeOctets < UInt64(size) + 65536 || space.freeInodes < 2 { return .full }
+            }
+            return .exists(found.map(\.0))
+        } catch {
+            let reason = (error as? SystemError)?.text ?? (error as? ControlError)?.text ?? "\(error)"
+            Log.error("lookup", .bytes("to", address.bytes), .text("reason", reason))
+            return .trouble
+        }
+    }
+
+    // MARK: The connection
+
+    private mutating func send() throws(SystemError) {
+        guard !dialogue.replies.isEmpty else { return }
+        try IO.writeAll(output, dialogue.replies)
+        dialogue.replies.removeAll(keepingCapacity: true)
+    }
+
+    /// More from the client; false when it has closed. Time that runs out is told to the dialogue.
+    private mutating func receive() throws -> Bool {
+        let left = deadline - Clock.monotonicMilliseconds()
+        guard left > 0, try IO.wait(input, forWriting: false, milliseconds: min(left, settings.idleMilliseconds)) else {
+            dialogue.timeIsOver(left <= settings.idleMilliseconds
+                ? "421 4.4.2 This session has lasted too long; good-bye" : "421 4.4.2 I have waited long enough; good-bye")
+            return true
+        }
+        let descriptor = input
+        return try dialogue.input.fill { buffer in try IO.read(descriptor, into: buffer) }
+    }
+
+    /// Closing while the client still sends would reset the connection and take our last reply with it.
+    private func drain() {
+        Socket.endWriting(output)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 65536, alignment: 16)
+        defer { buffer.deallocate() }
+        let end = Clock.monotonicMilliseconds() + 2000
+        var left = 16 << 20
+        while left > 0, case let pause = end - Clock.monotonicMilliseconds(), pause > 0,
+              (try? IO.wait(input, forWriting: false, milliseconds: pause)) == true,
+              let count = try? IO.read(input, into: buffer), count > 0 { left -= count }
+    }
+}

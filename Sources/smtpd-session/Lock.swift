@@ -1,0 +1,24 @@
+// What smtpd-session may still do once it talks to strangers.
+import Control
+import Program
+import Unix
+
+enum Lock {
+    static func lock(_ home: Home, isTemplate: Bool) throws {
+        try Sandbox.limit(.coreOctets, to: 0)
+        var sandbox = Sandbox()
+        sandbox.allow(.openat, .newfstatat, .linkat, .fsync, .sync_file_range, .pread64, .statfs, .fcntl, .ioctl, .poll, .ppoll, .shutdown, .clock_nanosleep, .alarm, .setitimer)
+        if isTemplate { sandbox.allow(.clone, .wait4, .recvmsg, .sendmsg, .set_robust_list, .prctl, .seccomp, .prlimit64) }
+        // A name in the queue for its own file; the mailboxes and control files to look at; the trigger to pull.
+        sandbox.allow(home.queue + "/new", [.makeFile, .writeFile])
+        sandbox.allow(home.mailboxes, [.readFile])
+        sandbox.allow(home.control, [.readFile])
+        sandbox.allow(home.trigger, [.writeFile])
+        for sentence in try sandbox.lock() { Log.warning("unprotected", .text("reason", sentence)) }
+    }
+
+    /// A template's child needs none of what makes children.
+    static func lockSession() throws {
+        try Sandbox.deny(.clone, .wait4, .recvmsg, .sendmsg, .prctl, .prlimit64)
+    }
+}
