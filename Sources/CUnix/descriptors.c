@@ -18,7 +18,7 @@ int cunix_open_for_searching(const char *path) { return open(path, O_PATH | O_DI
 
 int cunix_open_unnamed(int directory, mode_t mode)
 {
-    return openat(directory, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, mode);
+    return openat(directory, ".", O_TMPFILE | O_WRONLY | O_CLOEXEC, mode);
 }
 
 int cunix_pipe(int ends[2]) { return pipe2(ends, O_CLOEXEC); }

@@ -103,7 +103,8 @@ public struct ControlError: Error {
 public struct Control: ~Copyable {
     let directory: Directory
 
-    public init(_ path: String) throws(SystemError) { directory = try Directory(path) }
+    /// Needs only the right to search the directory.
+    public init(_ path: String) throws(SystemError) { directory = try Directory(searching: path) }
 
     /// The value in force, without the line end. Throws when the file is there and cannot be read.
     public func text(_ setting: Setting) throws(ControlError) -> String {
@@ -146,7 +147,7 @@ public struct Control: ~Copyable {
 
     public func set(_ setting: Setting, to text: String) throws(SystemError) {
         let mode = (try? directory.status(setting.name).mode) ?? 0o644
-        try directory.replace(setting.name, with: Array((text + "\n").utf8), mode: mode)
+        try Directory(directory.path).replace(setting.name, with: Array((text + "\n").utf8), mode: mode)
     }
 
     public func unset(_ setting: Setting) throws(SystemError) {

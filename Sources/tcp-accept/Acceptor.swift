@@ -28,12 +28,12 @@ final class Acceptor {
     private var nextTag: UInt64 = 1
     private var terminations = 0
 
-    init(_ listener: consuming Listener, _ starter: Starter, _ limits: Limits, isUnix: Bool) throws(SystemError) {
+    init(_ listener: consuming Listener, _ starter: Starter, _ limits: Limits, _ signals: consuming Signals, isUnix: Bool) {
         self.listener = listener
         self.starter = starter
         self.limits = limits
         self.isUnix = isUnix
-        signals = try Signals([Signals.childEnded, Signals.terminate, Signals.interrupt])
+        self.signals = signals
         admission = Admission(limits)
     }
 

@@ -60,6 +60,7 @@ Program.run(usage) { options, environment in
             try Become.user(user)
         }
     }
+    let signals = try Signals([Signals.childEnded, Signals.terminate, Signals.interrupt])
     let starter: Starter
     if options.has("t") {
         starter = .template(try Template(program: path, arguments: command, environment: environment))
@@ -69,8 +70,7 @@ Program.run(usage) { options, environment in
         try Sandbox.noNewPrivileges()
         starter = .exec(path: path, arguments: command, environment: environment)
     }
-    let acceptor = try Acceptor(listener, starter, limits, isUnix: host == "unix")
-    return try acceptor.run()
+    return try Acceptor(listener, starter, limits, signals, isUnix: host == "unix").run()
 }
 
 func explain(_ error: SystemError, _ host: String, _ port: String) -> String {

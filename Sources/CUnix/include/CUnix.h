@@ -152,6 +152,7 @@ enum {
     cunix_sys_fchmod = SYS_fchmod,
     cunix_sys_fchown = SYS_fchown,
     cunix_sys_utimensat = SYS_utimensat,
+    cunix_sys_signalfd4 = SYS_signalfd4,
     cunix_sys_flock = SYS_flock,
     cunix_sys_connect = SYS_connect,
     cunix_sys_socket = SYS_socket,
@@ -187,7 +188,7 @@ int32_t cunix_basic_call(int index);
 int cunix_openat(int directory, const char *name, int flags, mode_t mode);
 /* A directory that one may search but not list. */
 int cunix_open_for_searching(const char *path);
-/* A file without a name (O_TMPFILE) in the directory, for reading and writing. */
+/* A file without a name (O_TMPFILE) in the directory, for writing only. */
 int cunix_open_unnamed(int directory, mode_t mode);
 int cunix_pipe(int ends[2]);
 /* Gives a file opened with O_TMPFILE a name: linkat by /proc/self/fd. */
