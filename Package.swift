@@ -35,5 +35,16 @@ let package = Package(
         program("smtpd-session", uses: ["Unix", "Program", "Control", "Mail", "SMTP", "Queue"]),
         program("qrunner", uses: ["Unix", "Program", "Control", "Mail", "Queue"]),
         program("maildir-deliver", uses: ["Unix", "Program", "Maildir"]),
+
+        .executableTarget(
+            name: "semail",
+            dependencies: ["Unix", "Program", "Control", "Mail", "Queue", .product(name: "ArgumentParser", package: "swift-argument-parser")],
+            swiftSettings: settings),
+
+        .testTarget(name: "MailTests", dependencies: ["Mail"], swiftSettings: settings),
+        .testTarget(name: "SMTPTests", dependencies: ["SMTP", "Mail"], swiftSettings: settings),
+        .testTarget(name: "QueueTests", dependencies: ["Queue", "Mail", "Unix"], swiftSettings: settings),
+        .testTarget(name: "ControlTests", dependencies: ["Control", "Mail", "Unix"], swiftSettings: settings),
+        .testTarget(name: "ArchitectureTests", swiftSettings: settings),
     ]
 )

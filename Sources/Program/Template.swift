@@ -33,7 +33,7 @@ public final class Template {
         environment["TEMPLATEFD"] = "3"
         let ends = try Socket.pair()
         pid = try Process.spawn(path, arguments, environment, descriptors: [0, 1, 2, ends.second.raw])
-        socket = ends.take { ours, _ in ours.release() }
+        socket = ends.takeFirst().release()
         Socket.setNonblocking(socket)
     }
 

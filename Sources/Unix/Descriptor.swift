@@ -30,6 +30,9 @@ public struct Descriptor: ~Copyable {
         Descriptor(owning: try check("dup") { fcntl(raw, F_DUPFD_CLOEXEC, 3) })
     }
 
+    /// Room in a pipe; as much as the kernel grants.
+    public func setPipeSize(_ octets: Int) { _ = cunix_set_pipe_size(raw, Int32(octets)) }
+
     public static let standardInput: Int32 = 0
     public static let standardOutput: Int32 = 1
     public static let standardError: Int32 = 2
@@ -46,10 +49,8 @@ public struct Descriptor: ~Copyable {
         public let first: Descriptor
         public let second: Descriptor
 
-        /// Takes the pair apart.
-        public consuming func take<Result>(_ body: (consuming Descriptor, consuming Descriptor) -> Result) -> Result {
-            body(first, second)
-        }
+        /// Keeps the first end and closes the second.
+        public consuming func takeFirst() -> Descriptor { first }
     }
 }
 

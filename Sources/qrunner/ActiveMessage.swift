@@ -1,0 +1,61 @@
+// Messages being worked on, and the mailboxes they wait for. Everything else stays on disk.
+import Control
+import Mail
+import Queue
+import Unix
+
+/// One message in work.
+final class ActiveMessage {
+    let open: OpenMessage
+    /// Recipients without an outcome in this round.
+    var outstanding = 0
+    /// Recipients that got it in this round.
+    var delivered: [Envelope.Recipient] = []
+    var failures: [(recipient: Envelope.Recipient, failure: Failure)] = []
+    var deferrals: [(recipient: Envelope.Recipient, failure: Failure)] = []
+
+    init(_ open: consuming OpenMessage) { self.open = open }
+
+    var id: QueueID { open.id }
+    /// Seconds since 1970.
+    var arrival: Int { open.envelope.received / 1_000_000 }
+}
+
+/// One recipient of one message on its way to one mailbox.
+struct Item {
+    let message: ActiveMessage
+    let recipient: Envelope.Recipient
+}
+
+/// The deliveries to one mailbox: one at a time, and what waits meanwhile goes together in the next.
+final class Lane {
+    let mailbox: Mailbox
+    var waiting: [Item] = []
+    var isRunning = false
+
+    init(_ mailbox: Mailbox) { self.mailbox = mailbox }
+
+    /// The most messages in one batch: its descriptors and its request have to fit one datagram.
+    static let batchLimit = 50
+
+    func takeBatch() -> [Item] {
+        let batch = Array(waiting.prefix(Lane.batchLimit))
+        waiting.removeFirst(batch.count)
+        return batch
+    }
+}
+
+/// A delivery process at work.
+struct Batch {
+    let lane: Lane
+    let items: [Item]
+    /// What it reports, one line per item.
+    let report: OwnedDescriptor
+    let startedMilliseconds: Int
+}
+
+/// A descriptor in a collection: collections cannot hold owners that must not be copied.
+final class OwnedDescriptor {
+    let descriptor: Descriptor
+    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+}

@@ -1,0 +1,90 @@
+// Where the next message to work on comes from. At most `limit` are in work; all others wait as names in directories,
+// so a queue of a million costs no more memory than one of a thousand.
+import Program
+import Queue
+import Unix
+
+struct Intake {
+    /// Messages in work at once.
+    static let limit = 1000
+
+    /// Names may wait in queue/new that nobody told us of: at the start, after an overflow, or when we had no room.
+    private(set) var mustScanNew = true
+    /// Minutes for which messages wait, in order.
+    private var minutes: [Int]
+    /// Seconds since 1970.
+    private var scanAt: Int?
+    private var listing: (place: QueueStore.Place, names: Listing)?
+    /// Minutes whose messages are to be tried whether or not their time has come.
+    private var forced: [Int] = []
+    /// Messages in work, by the minute they came from: a minute's directory goes with its last one.
+    private var inWork: [Int: Int] = [:]
+
+    init(_ store: borrowing QueueStore) throws(SystemError) { minutes = try store.minutes() }
+
+    var isIdle: Bool { !mustScanNew && listing == nil && forced.isEmpty && (minutes.first.map { $0 * 60 > Clock.seconds() } ?? true) }
+
+    /// Milliseconds until something is due; nil: nothing waits.
+    var pauseMilliseconds: Int? { minutes.first.map { max(0, $0 * 60 - Clock.seconds()) * 1000 } }
+
+    mutating func scanNew() { mustScanNew = true }
+
+    /// For messages that could not be moved on: found again later, not at once and for ever.
+    mutating func scanNew(afterSeconds seconds: Int) { scanAt = min(scanAt ?? .max, Clock.seconds() + seconds) }
+
+    mutating func forceAll() { forced = minutes }
+
+    mutating func add(minute: Int) {
+        let place = minutes.firstIndex { $0 >= minute } ?? minutes.endIndex
+        if place == minutes.endIndex || minutes[place] != minute { minutes.insert(minute, at: place) }
+    }
+
+    /// The next message to look at; nil when there is none now.
+    mutating func next(_ store: borrowing QueueStore) -> (QueueID, QueueStore.Place)? {
+        while true {
+            if let (place, names) = listing {
+                while let name = names.next() { if let id = QueueID(name) { return (id, place) } }
+                listing = nil
+                if case .later(let minute) = place { leave(minute, store, count: 0) }
+            }
+            if let time = scanAt, time <= Clock.seconds() {
+                scanAt = nil
+                mustScanNew = true
+            }
+            if mustScanNew {
+                mustScanNew = false
+                begin(.new, store)
+            } else if let minute = forced.popLast() {
+                minutes.removeAll { $0 == minute }
+                begin(.later(minute: minute), store)
+            } else if let minute = minutes.first, minute * 60 <= Clock.seconds() {
+                minutes.removeFirst()
+                begin(.later(minute: minute), store)
+            } else {
+                return nil
+            }
+        }
+    }
+
+    private mutating func begin(_ place: QueueStore.Place, _ store: borrowing QueueStore) {
+        do throws(SystemError) { listing = (place, try store.list(place)) } catch {
+            if !error.isMissing { Log.error("unreadable", .text("reason", error.text)) }
+        }
+    }
+
+    mutating func entered(_ place: QueueStore.Place) {
+        if case .later(let minute) = place { inWork[minute, default: 0] += 1 }
+    }
+
+    mutating func left(_ place: QueueStore.Place, _ store: borrowing QueueStore) {
+        if case .later(let minute) = place { leave(minute, store, count: 1) }
+    }
+
+    private mutating func leave(_ minute: Int, _ store: borrowing QueueStore, count: Int) {
+        let left = inWork[minute, default: 0] - count
+        inWork[minute] = left > 0 ? left : nil
+        guard left <= 0, !minutes.contains(minute) else { return }
+        if case .later(minute)? = listing?.place { return }
+        store.removeMinute(minute)
+    }
+}
