@@ -135,7 +135,8 @@ public struct AddressParser {
         let result = mailbox()
         guard case .success = result else { return result }
         if bracketed, !take(0x3e) { return .failure(.syntax) }
-        if place - start > 256 + (bracketed ? 0 : 2) { return .failure(.tooLong) }
+        // 256 octets with the brackets, whether or not they were written (RFC 5321 4.5.3.1.3).
+        if place - start > (bracketed ? 256 : 254) { return .failure(.tooLong) }
         return result
     }
 
@@ -144,7 +145,7 @@ public struct AddressParser {
         let start = place
         guard let local = next == 0x22 ? quotedString() : dotString() else { return .failure(.syntax) }
         guard take(0x40) else { return .failure(.syntax) }
-        switch next == 0x5b ? literal() : domain() {
+        switch domainOrLiteral() {
         case .failure(let fault): return .failure(fault)
         case .success(let domain):
             guard String(validating: text[start..<place], as: UTF8.self) != nil else { return .failure(.encoding) }
@@ -153,6 +154,9 @@ public struct AddressParser {
             return .success(Address(localPart: local.value, domain: domain))
         }
     }
+
+    /// Domain / address-literal, as EHLO takes it too.
+    public mutating func domainOrLiteral() -> Result<[UInt8], AddressFault> { next == 0x5b ? literal() : domain() }
 
     /// Dot-string = Atom *("." Atom)
     private mutating func dotString() -> (value: [UInt8], written: Int)? {
@@ -170,7 +174,7 @@ public struct AddressParser {
         while let byte = next {
             place += 1
             switch byte {
-            case 0x22: return value.isEmpty ? nil : (value, place - start)
+            case 0x22: return (value, place - start)
             case 0x5c:
                 guard let quoted = next, 0x20...0x7e ~= quoted else { return nil }
                 value.append(quoted)

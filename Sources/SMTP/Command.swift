@@ -4,13 +4,15 @@ struct Command: Sendable {
     let verb: String
     /// RFC 2920 3.1: nothing may follow it in the same group.
     let endsGroup: Bool
+    /// An address may be UTF-8 (RFC 6531); nothing else may.
+    var takesAddress = false
     let function: @Sendable (inout Dialogue, ArraySlice<UInt8>) -> Void
 
     static let all: [Command] = [
         Command(verb: "HELO", endsGroup: true) { $0.helo($1) },
         Command(verb: "EHLO", endsGroup: true) { $0.ehlo($1) },
-        Command(verb: "MAIL", endsGroup: false) { $0.mail($1) },
-        Command(verb: "RCPT", endsGroup: false) { $0.rcpt($1) },
+        Command(verb: "MAIL", endsGroup: false, takesAddress: true) { $0.mail($1) },
+        Command(verb: "RCPT", endsGroup: false, takesAddress: true) { $0.rcpt($1) },
         Command(verb: "DATA", endsGroup: true) { $0.data($1) },
         Command(verb: "BDAT", endsGroup: false) { $0.bdat($1) },
         Command(verb: "RSET", endsGroup: false) { $0.rset($1) },

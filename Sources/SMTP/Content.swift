@@ -42,7 +42,8 @@ struct Content {
             case .lineStart where byte == 0x2e && form == .dotted:
                 place = .afterDot
                 index += 1
-                lineOctets = 1
+                // Should it be stuffing, it does not count (RFC 5321 4.5.3.1.6).
+                lineOctets = 0
             case .lineStart, .inLine:
                 index += takeText(UnsafeRawBufferPointer(rebasing: input[index...]), &output)
                 if fault == .bareLineEnd { return (index, false) }

@@ -6,6 +6,8 @@ import Mail
 public enum Step: Equatable {
     /// Send the replies, then fill `input` and come back; or say that it has ended.
     case read
+    /// See whether the queue has room for a message of this size, then `room(_:)`.
+    case room(size: Int)
     /// Look the address up, then `answer(_:)`.
     case lookUp(Address, size: Int)
     /// Begin a message file with this envelope, then `opened(_:)`.
@@ -49,7 +51,8 @@ public struct Dialogue {
         var is8Bit = false
         var isSMTPUTF8 = false
         var recipients: [Address] = []
-        /// As the client wrote it, for the Received line.
+        /// The last that was asked for, as the client wrote it; for the Received line, where it is the only one.
+        var asked: Address?
         var firstRecipient: Address?
         var accepted = 0
         var hasRefused = false
@@ -59,6 +62,8 @@ public struct Dialogue {
 
     enum Mode {
         case commands
+        /// The rest of a line that was too long and is answered already.
+        case longLine
         /// Content after DATA.
         case data
         /// Content of a BDAT chunk.
@@ -105,12 +110,15 @@ public struct Dialogue {
             switch mode {
             case .over: return .end
             case .commands: if !takeCommand() { return .read }
+            case .longLine: if !skipLine() { return .read }
             case .data: if !takeContent() { return .read }
             case .chunk(let left, let isLast): if !takeChunk(left, isLast) { return .read }
             case .unwantedChunk(let left): if !skipChunk(left) { return .read }
             }
         }
     }
+
+    public mutating func room(_ isThere: Bool) { answerSender(hasRoom: isThere) }
 
     public mutating func answer(_ answer: MailboxAnswer) { answerRecipient(answer) }
 
@@ -213,8 +221,8 @@ public struct Dialogue {
         let end = LineEnd.find(in: bytes)
         if end == bytes.count || (bytes[end] == 0x0d && end + 1 == bytes.count) {
             if bytes.count >= limits.commandLength {
-                reply("500 5.5.2 Line too long; good-bye")
-                endDraining()
+                mode = .longLine
+                reply("500 5.5.2 Line too long")
                 return true
             }
             if input.hasNoRoom { input.grow(to: limits.commandLength + 2) }
@@ -232,22 +240,37 @@ public struct Dialogue {
         return true
     }
 
+    /// Up to and including the next LF.
+    private mutating func skipLine() -> Bool {
+        guard !input.isEmpty else { return false }
+        let bytes = input.contents
+        let end = bytes.firstIndex(of: 0x0a)
+        input.drop(end.map { $0 + 1 } ?? bytes.count)
+        if end != nil { mode = .commands }
+        return true
+    }
+
     private mutating func obey(_ line: [UInt8]) {
         let verb = line.prefix { $0 != 0x20 && $0 != 0x09 }.map(\.uppercased)
-        guard let command = Command.named(verb) else {
-            reply("500 5.5.2 I do not know that command; HELP names those I do")
-            return
-        }
+        let command = Command.named(verb)
         // RFC 2920 3.1: what must not be followed in a group is refused with all that follows it. Without EHLO nothing may be.
-        if !client.isByHand, !input.isEmpty, command.endsGroup || greeting?.isExtended == false && command.verb != "QUIT" {
+        if !client.isByHand, !input.isEmpty, command?.endsGroup == true || greeting?.isExtended == false && command?.verb != "QUIT" {
             reply("554 5.5.0 You did not wait for the reply; good-bye")
             endDraining()
+            return
+        }
+        guard let command else {
+            reply("500 5.5.2 I do not know that command; HELP names those I do")
             return
         }
         var argument = line[verb.count...].drop { $0 == 0x20 || $0 == 0x09 }
         while let last = argument.last, last == 0x20 || last == 0x09 { argument.removeLast() }
         if argument.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
             reply("500 5.5.2 Control characters have no place in a command")
+            return
+        }
+        if !command.takesAddress, argument.contains(where: { $0 >= 0x80 }) {
+            reply("500 5.5.2 Only ASCII outside of addresses")
             return
         }
         command.function(&self, argument)
@@ -344,7 +367,8 @@ public struct Dialogue {
             reply(storeFault)
         } else {
             // Every message ends with a line end, or the next one in an mbox would begin in its last line.
-            if contentReader?.endsInLine == true { content.append(0x0a); waiting.append(.store) }
+            if contentReader?.endsInLine == true { content.append(0x0a) }
+            if !content.isEmpty { waiting.append(.store) }
             waiting.append(.commit)
             transaction = nil
             contentReader = nil

@@ -65,6 +65,10 @@ struct Driver: ~Copyable {
         case .read:
             try send()
             return try receive()
+        case .room(let size):
+            // Beside the message itself, a little for its envelope and the file system's own needs.
+            let space = try? Space(of: home.queue)
+            dialogue.room(space.map { $0.freeOctets > UInt64(clamping: size) &+ 65536 && $0.freeInodes > 1 && !$0.isReadOnly } ?? true)
         case .lookUp(let address, let size):
             dialogue.answer(lookUp(address, size: size))
         case .open(let envelope):

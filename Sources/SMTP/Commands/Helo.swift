@@ -26,18 +26,14 @@ extension Dialogue {
             reply("501 5.5.4 Say your name: HELO or EHLO, then your host's name")
             return false
         }
-        // The name proves nothing and is only recorded; it must merely be fit to stand in a Received line.
-        guard argument.count <= 255, argument.allSatisfy({ 0x21...0x7e ~= $0 && !Dialogue.breaksComments($0) }) else {
+        // The name proves nothing and is only recorded; but it must be one (RFC 5321 4.1.3).
+        var parser = AddressParser(Array(argument))
+        guard case .success(let name) = parser.domainOrLiteral(), parser.isAtEnd, name.count <= 255 else {
             reply("501 5.5.4 That is not a host's name")
             return false
         }
         reset()
         greeting = Greeting(name: Array(argument), isExtended: isExtended)
         return true
-    }
-
-    /// Octets that would end or begin something else in a header line.
-    private static func breaksComments(_ byte: UInt8) -> Bool {
-        byte == 0x28 || byte == 0x29 || byte == 0x22 || byte == 0x3b || byte == 0x2c || byte == 0x3c || byte == 0x3e || byte == 0x5c || byte == 0x40
     }
 }

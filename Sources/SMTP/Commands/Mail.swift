@@ -25,11 +25,12 @@ extension Dialogue {
         for (name, value) in parameters {
             switch name {
             case "SIZE":
-                guard let value, value.count <= 20, let size = Int(String(decoding: value, as: UTF8.self)), size >= 0, value.allSatisfy({ 0x30...0x39 ~= $0 }) else {
+                guard let value, value.count <= 20, value.allSatisfy({ 0x30...0x39 ~= $0 }) else {
                     reply("501 5.5.4 SIZE is a number of octets")
                     return
                 }
-                new.declaredSize = size
+                // Twenty digits are allowed (RFC 1870 4), and more than this machine counts.
+                new.declaredSize = Int(String(decoding: value, as: UTF8.self)) ?? Int.max
             case "BODY":
                 switch value.map({ String(decoding: $0.map(\.uppercased), as: UTF8.self) }) {
                 case "7BIT": break
@@ -53,6 +54,16 @@ extension Dialogue {
             return
         }
         transaction = new
+        want(.room(size: new.declaredSize))
+    }
+
+    /// Whether the queue has room for what was declared (RFC 1870 6.1).
+    mutating func answerSender(hasRoom: Bool) {
+        guard hasRoom else {
+            transaction = nil
+            reply(StoreFault.noSpace)
+            return
+        }
         reply("250 2.1.0 Sender taken")
     }
 
@@ -67,6 +78,10 @@ extension Dialogue {
         var result: [(name: String, value: [UInt8]?)] = []
         guard text.isEmpty || text.first == 0x20 else {
             reply("501 5.5.4 Something is left behind the address")
+            return nil
+        }
+        guard text.allSatisfy({ $0 < 0x80 }) else {
+            reply("500 5.5.2 Only ASCII outside of addresses")
             return nil
         }
         for word in text.split(separator: 0x20) {

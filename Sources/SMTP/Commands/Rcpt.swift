@@ -6,6 +6,8 @@ extension Dialogue {
     mutating func rcpt(_ argument: ArraySlice<UInt8>) {
         guard let current = transaction else { reply("503 5.5.1 Say MAIL first"); return }
         guard !current.isChunked else { reply("503 5.5.1 The message has begun; its recipients are complete"); return }
+        // Until the answer is yes. DATA tells "none was taken" from "none was named".
+        transaction?.hasRefused = true
         guard let text = Dialogue.afterKeyword("TO:", argument) else {
             reply("501 5.5.4 The form is RCPT TO:<address>")
             return
@@ -27,26 +29,27 @@ extension Dialogue {
             reply("452 4.5.3 Too many recipients; send the message again to the others")
             return
         }
-        if transaction?.firstRecipient == nil { transaction?.firstRecipient = address }
+        transaction?.asked = address
         want(.lookUp(address, size: current.declaredSize))
     }
 
     mutating func answerRecipient(_ answer: MailboxAnswer) {
         switch answer {
         case .exists(let addresses):
-            transaction?.accepted += 1
+            guard var current = transaction else { return }
+            current.accepted += 1
+            current.firstRecipient = current.firstRecipient ?? current.asked
             // An address named twice gets one copy (RFC 5321 4.1.1.3 leaves it to us; people expect one).
-            for address in addresses where transaction?.recipients.contains(where: { $0.key == address.key }) == false {
-                transaction?.recipients.append(address)
+            for address in addresses where !current.recipients.contains(where: { $0.key == address.key }) {
+                current.recipients.append(address)
             }
+            transaction = current
             reply("250 2.1.5 Recipient taken")
-            return
         case .unknown: reply("550 5.1.1 There is no such mailbox here")
         case .suspended: reply("450 4.2.1 That mailbox is suspended; try again later")
         case .full: reply("452 4.2.2 That mailbox is full; try again later")
         case .neverFits: reply("552 5.3.4 The message is larger than that mailbox")
         case .trouble: reply("451 4.3.0 I cannot look that up now; try again later")
         }
-        transaction?.hasRefused = true
     }
 }
