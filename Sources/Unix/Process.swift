@@ -98,6 +98,9 @@ public enum Process {
     /// Ends this process after so many seconds whatever it is doing: the kernel's SIGALRM.
     public static func endAfter(seconds: Int) { _ = alarm(UInt32(clamping: seconds)) }
 
+    /// Files get the modes they are created with, whatever this process inherited.
+    public static func clearFileModeMask() { _ = umask(0) }
+
     public static func exit(_ code: Int32) -> Never { _exit(code) }
 
     public static func raiseDescriptorLimit() -> Int { Int(cunix_raise_descriptor_limit()) }

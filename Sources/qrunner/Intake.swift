@@ -12,8 +12,8 @@ struct Intake {
     private(set) var mustScanNew = true
     /// Minutes for which messages wait, in order.
     private var minutes: [Int]
-    /// Seconds since 1970.
-    private var scanAt: Int?
+    /// Places with messages that could not be worked on, and when to look there again (seconds since 1970).
+    private var troubled: (places: Set<QueueStore.Place>, time: Int)?
     private var listing: (place: QueueStore.Place, names: Listing)?
     /// Minutes whose messages are to be tried whether or not their time has come.
     private var forced: [Int] = []
@@ -25,12 +25,17 @@ struct Intake {
     var isIdle: Bool { !mustScanNew && listing == nil && forced.isEmpty && (minutes.first.map { $0 * 60 > Clock.seconds() } ?? true) }
 
     /// Milliseconds until something is due; nil: nothing waits.
-    var pauseMilliseconds: Int? { minutes.first.map { max(0, $0 * 60 - Clock.seconds()) * 1000 } }
+    var pauseMilliseconds: Int? {
+        let next = min(minutes.first.map { $0 * 60 } ?? .max, troubled?.time ?? .max)
+        return next == .max ? nil : max(0, next - Clock.seconds()) * 1000
+    }
 
     mutating func scanNew() { mustScanNew = true }
 
-    /// For messages that could not be moved on: found again later, not at once and for ever.
-    mutating func scanNew(afterSeconds seconds: Int) { scanAt = min(scanAt ?? .max, Clock.seconds() + seconds) }
+    /// For messages that could not be opened or moved on: looked at again in a minute, not at once and for ever.
+    mutating func lookAgain(at place: QueueStore.Place) {
+        troubled = ((troubled?.places ?? []).union([place]), troubled?.time ?? Clock.seconds() + 60)
+    }
 
     mutating func forceAll() { forced = minutes }
 
@@ -47,9 +52,11 @@ struct Intake {
                 listing = nil
                 if case .later(let minute) = place { leave(minute, store, count: 0) }
             }
-            if let time = scanAt, time <= Clock.seconds() {
-                scanAt = nil
-                mustScanNew = true
+            if let (places, time) = troubled, time <= Clock.seconds() {
+                troubled = nil
+                for place in places {
+                    if case .later(let minute) = place { add(minute: minute) } else { mustScanNew = true }
+                }
             }
             if mustScanNew {
                 mustScanNew = false

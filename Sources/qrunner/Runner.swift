@@ -26,6 +26,7 @@ final class Runner {
     private var ready: [Lane] = []
     private var batches: [UInt64: Batch] = [:]
     private var nextTag: UInt64 = 0
+    private var settingsRead = Clock.monotonicMilliseconds()
 
     init(
         _ home: Home, _ store: consuming QueueStore, _ lock: consuming Descriptor, _ trigger: consuming Trigger,
@@ -61,12 +62,21 @@ final class Runner {
     private func waitForEvents() throws {
         var descriptors = [signals.descriptor.raw, deliverer.descriptor, trigger.descriptor]
         if let adminDescriptor = admin?.descriptor { descriptors.append(adminDescriptor) }
+        readSettings()
         // The wall clock may jump: never sleep for longer than a minute on its word.
         guard let events = try IO.waitReadable(descriptors, milliseconds: min(intake.pauseMilliseconds ?? 60_000, 60_000)) else { return }
         if events[0] { takeSignals() }
         if events[1] { try takeReports() }
         if events[2] { takeTriggers() }
         if events.count > 3, events[3] { admin?.serve { obey($0) } }
+    }
+
+    /// Control files are read when they are used; here at most once a second. What makes no sense changes nothing.
+    private func readSettings() {
+        let now = Clock.monotonicMilliseconds()
+        guard now - settingsRead >= 1000 else { return }
+        settingsRead = now
+        do { settings = try RunnerSettings(home) } catch { Log.warning("settings", .text("reason", (error as? Fatal)?.text ?? "\(error)")) }
     }
 
     private func takeSignals() {
@@ -109,7 +119,9 @@ final class Runner {
             message = ActiveMessage(open)
         } catch {
             // A name told twice, or taken away by the admin meanwhile, is no error.
-            if !error.isMissing { Log.error("unreadable", .text("id", id.text), .text("reason", error.text)) }
+            guard !error.isMissing else { return }
+            Log.error("unreadable", .text("id", id.text), .text("reason", error.text))
+            intake.lookAgain(at: place)
             return
         }
         active[id] = message

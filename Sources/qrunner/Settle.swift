@@ -28,8 +28,7 @@ extension Runner {
         do throws(SystemError) { try finish(message) } catch {
             // The queue's own disk is in trouble. Nothing is forgotten: the file stands where it stood, and is found again.
             Log.error("not-recorded", .text("id", message.id.text), .text("reason", error.text))
-            intake.add(minute: Schedule.minute(of: Clock.seconds() + 60))
-            if message.open.place == .new { intake.scanNew(afterSeconds: 60) }
+            intake.lookAgain(at: message.open.place)
         }
         active[message.id] = nil
         intake.left(message.open.place, store)

@@ -23,6 +23,7 @@ Program.run(usage) { options, environment in
     try options.parse("u:")
     try options.end()
 
+    Process.clearFileModeMask()
     let home = Home(environment)
     let limits = try RunnerSettings(home)
     let deliverPath = try Process.find("maildir-deliver", environment)

@@ -19,6 +19,8 @@ enum Lock {
 
     /// A template's child needs none of what makes children.
     static func lockSession() throws {
+        try Sandbox.limit(.descriptors, to: 32)
+        try Sandbox.limit(.memoryOctets, to: 512 << 20)
         try Sandbox.deny(.clone, .wait4, .recvmsg, .sendmsg, .prctl, .prlimit64)
     }
 }

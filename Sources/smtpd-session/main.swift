@@ -25,6 +25,7 @@ Program.run(usage) { options, environment in
     guard role == "inbound" else { throw UsageError("there is no role \(role)") }
     try options.end()
 
+    Process.clearFileModeMask()
     let home = Home(environment)
     let template = TemplateServer.descriptor(environment)
     if let name = options.value("u") { try Become.user(Program.user(name)) }

@@ -60,6 +60,7 @@ Program.run(usage) { options, environment in
             try Become.user(user)
         }
     }
+    if User.isRoot { Log.warning("as-root", .text("reason", "without -u everything runs as root")) }
     let signals = try Signals([Signals.childEnded, Signals.terminate, Signals.interrupt])
     let starter: Starter
     if options.has("t") {
