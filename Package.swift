@@ -30,6 +30,7 @@ let package = Package(
         room("SMTP", uses: ["Mail"]),
         room("Queue", uses: ["Unix", "Mail"]),
         room("Maildir", uses: ["Unix"]),
+        room("Provisioning", uses: ["Unix", "Mail", "Control"]),
 
         program("tcp-accept", uses: ["Unix", "Program"]),
         program("smtpd-session", uses: ["Unix", "Program", "Control", "Mail", "SMTP", "Queue"]),
@@ -38,11 +39,18 @@ let package = Package(
 
         .executableTarget(
             name: "semail",
-            dependencies: ["Unix", "Program", "Control", "Mail", "Queue", .product(name: "ArgumentParser", package: "swift-argument-parser")],
-            swiftSettings: settings),
+            dependencies: [
+                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: settings,
+            // glibc stays dynamic for its name service; Swift's libraries travel with the program.
+            linkerSettings: [
+                .unsafeFlags(["-static-stdlib"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"), .linkedLibrary("swiftSynchronization"),
+            ]),
 
         .testTarget(name: "MailTests", dependencies: ["Mail"], swiftSettings: settings),
         .testTarget(name: "SMTPTests", dependencies: ["SMTP", "Mail"], swiftSettings: settings),
+        .testTarget(name: "ProgramTests", dependencies: ["Program"], swiftSettings: settings),
         .testTarget(name: "QueueTests", dependencies: ["Queue", "Mail", "Unix"], swiftSettings: settings),
         .testTarget(name: "ControlTests", dependencies: ["Control", "Mail", "Unix"], swiftSettings: settings),
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
