@@ -36,7 +36,7 @@ public struct Dialogue {
     /// What is to be sent; the driver empties it.
     public var replies: [UInt8] = []
     /// What is to be written to the message file.
-    public private(set) var content: [UInt8] = []
+    public internal(set) var content: [UInt8] = []
 
     /// HELO or EHLO and its argument.
     struct Greeting {
@@ -79,9 +79,9 @@ public struct Dialogue {
     var messages = 0
     private var errors = 0
     private var owesPause = false
-    private var waiting: [Step] = []
+    var waiting: [Step] = []
     var contentReader: Content?
-    private var storeFault: StoreFault?
+    var storeFault: StoreFault?
     private var hasOpenMessage = false
 
     /// `hasSpokenFirst`: octets were waiting before our greeting (RFC 5321 3.1: the client waits for it).
@@ -207,173 +207,9 @@ public struct Dialogue {
         contentReader = nil
     }
 
-    private mutating func dropMessage() {
+    mutating func dropMessage() {
         content.removeAll()
         if hasOpenMessage { waiting.append(.discard) }
         hasOpenMessage = false
-    }
-
-    // MARK: Commands
-
-    /// One command from the input; false when no whole line is there.
-    private mutating func takeCommand() -> Bool {
-        let bytes = input.contents
-        let end = LineEnd.find(in: bytes)
-        if end == bytes.count || (bytes[end] == 0x0d && end + 1 == bytes.count) {
-            if bytes.count >= limits.commandLength {
-                mode = .longLine
-                reply("500 5.5.2 Line too long")
-                return true
-            }
-            if input.hasNoRoom { input.grow(to: limits.commandLength + 2) }
-            return false
-        }
-        let isCRLF = bytes[end] == 0x0d && bytes[end + 1] == 0x0a
-        guard isCRLF || client.isByHand && bytes[end] == 0x0a else {
-            reply("500 5.5.2 A line ends with CR LF, nothing else (with netcat: nc -C); good-bye")
-            endDraining()
-            return true
-        }
-        let line = [UInt8](bytes[..<end])
-        input.drop(end + (isCRLF ? 2 : 1))
-        if end + 2 > limits.commandLength { reply("500 5.5.2 Line too long") } else { obey(line) }
-        return true
-    }
-
-    /// Up to and including the next LF.
-    private mutating func skipLine() -> Bool {
-        guard !input.isEmpty else { return false }
-        let bytes = input.contents
-        let end = bytes.firstIndex(of: 0x0a)
-        input.drop(end.map { $0 + 1 } ?? bytes.count)
-        if end != nil { mode = .commands }
-        return true
-    }
-
-    private mutating func obey(_ line: [UInt8]) {
-        let verb = line.prefix { $0 != 0x20 && $0 != 0x09 }.map(\.uppercased)
-        let command = Command.named(verb)
-        // RFC 2920 3.1: what must not be followed in a group is refused with all that follows it. Without EHLO nothing may be.
-        if !client.isByHand, !input.isEmpty, command?.endsGroup == true || greeting?.isExtended == false && command?.verb != "QUIT" {
-            reply("554 5.5.0 You did not wait for the reply; good-bye")
-            endDraining()
-            return
-        }
-        guard let command else {
-            reply("500 5.5.2 I do not know that command; HELP names those I do")
-            return
-        }
-        var argument = line[verb.count...].drop { $0 == 0x20 || $0 == 0x09 }
-        while let last = argument.last, last == 0x20 || last == 0x09 { argument.removeLast() }
-        if argument.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
-            reply("500 5.5.2 Control characters have no place in a command")
-            return
-        }
-        if !command.takesAddress, argument.contains(where: { $0 >= 0x80 }) {
-            reply("500 5.5.2 Only ASCII outside of addresses")
-            return
-        }
-        command.function(&self, argument)
-    }
-
-    // MARK: Content
-
-    /// Prepares for content; the replies that come before it are the commands' own.
-    mutating func expectContent(_ form: Content.Form) {
-        contentReader = Content(form, limits: limits, takesLF: client.isByHand)
-        input.grow(to: 65536)
-        content.reserveCapacity(65536)
-    }
-
-    private mutating func takeContent() -> Bool {
-        guard !input.isEmpty else { return false }
-        let (taken, hasEnded) = contentReader!.take(input.contents, into: &content)
-        input.drop(taken)
-        settle()
-        if hasEnded { mode = .commands; finishMessage() }
-        return true
-    }
-
-    private mutating func takeChunk(_ left: Int, _ isLast: Bool) -> Bool {
-        if left > 0 {
-            guard !input.isEmpty else { return false }
-            let part = UnsafeRawBufferPointer(rebasing: input.contents[..<min(left, input.count)])
-            let (taken, _) = contentReader!.take(part, into: &content)
-            input.drop(taken)
-            mode = .chunk(left: left - taken, isLast: isLast)
-            settle()
-            return true
-        }
-        mode = .commands
-        if isLast { finishMessage() } else { finishChunk() }
-        return true
-    }
-
-    private mutating func skipChunk(_ left: Int) -> Bool {
-        if left > 0 {
-            guard !input.isEmpty else { return false }
-            let part = min(left, input.count)
-            input.drop(part)
-            mode = .unwantedChunk(left: left - part)
-            return true
-        }
-        mode = .commands
-        reply("503 5.5.1 That chunk belongs to no message; send MAIL and RCPT first")
-        return true
-    }
-
-    /// After each piece of content: to the file with it, or an end to the session.
-    private mutating func settle() {
-        if contentReader?.fault == .bareLineEnd {
-            reply("550 5.6.0 A line of a message ends with CR LF, nothing else (with netcat: nc -C); good-bye")
-            endDraining()
-            return
-        }
-        if contentReader?.fault != nil || storeFault != nil { dropMessage() }
-        if !content.isEmpty { waiting.append(.store) }
-    }
-
-    /// A fault that cannot be mended by more content; nil while all is well.
-    private func contentFault() -> StaticString? {
-        switch contentReader?.fault {
-        case .tooBig: "552 5.3.4 The message is larger than I take"
-        case .lineTooLong: "500 5.6.0 A line of the message is too long"
-        case .tooManyHops: "554 5.4.6 Too many Received lines: this message goes in circles"
-        case .bareLineEnd, nil: nil
-        }
-    }
-
-    private mutating func finishChunk() {
-        if let text = contentFault() {
-            reply(text)
-            reset()
-        } else if let storeFault {
-            reply(storeFault)
-            reset()
-        } else {
-            reply("250 2.0.0 Chunk taken")
-        }
-    }
-
-    private mutating func finishMessage() {
-        if contentReader?.endsInCR == true {
-            reply("550 5.6.0 A line of a message ends with CR LF, nothing else (with netcat: nc -C); good-bye")
-            endDraining()
-            return
-        }
-        if let text = contentFault() {
-            reply(text)
-        } else if let storeFault {
-            reply(storeFault)
-        } else {
-            // Every message ends with a line end, or the next one in an mbox would begin in its last line.
-            if contentReader?.endsInLine == true { content.append(0x0a) }
-            if !content.isEmpty { waiting.append(.store) }
-            waiting.append(.commit)
-            transaction = nil
-            contentReader = nil
-            return
-        }
-        reset()
     }
 }
