@@ -30,6 +30,15 @@ int cunix_link_open_file(int descriptor, int directory, const char *name)
     return linkat(AT_FDCWD, path, directory, name, AT_SYMLINK_FOLLOW);
 }
 
+int cunix_rename_new(int directory, const char *name, int target, const char *new_name)
+{
+    if (syscall(SYS_renameat2, directory, name, target, new_name, 1 /* RENAME_NOREPLACE */) == 0) return 0;
+    if (errno != EINVAL && errno != ENOSYS) return -1;
+    /* File systems without it: a second name, then the first one goes. */
+    if (linkat(directory, name, target, new_name, 0) < 0) return -1;
+    return unlinkat(directory, name, 0);
+}
+
 int cunix_set_nonblocking(int descriptor, int on)
 {
     int flags = fcntl(descriptor, F_GETFL);

@@ -7,9 +7,15 @@ public struct Delivery {
         public let source: Int32
         public let sender: [UInt8]?
         public let recipient: [UInt8]?
+        /// What the message is called at every try; nil: there is one try only.
+        public let name: String?
+        /// It may have been delivered before, by a try that died before it could say so.
+        public let mayBeThere: Bool
 
         /// nil leaves the line out; an empty sender is the null sender, `<>`.
-        public init(source: Int32, sender: [UInt8]?, recipient: [UInt8]?) {
+        public init(source: Int32, sender: [UInt8]?, recipient: [UInt8]?, name: String? = nil, mayBeThere: Bool = false) {
+            self.name = name
+            self.mayBeThere = mayBeThere
             self.source = source
             self.sender = sender
             self.recipient = recipient
@@ -41,19 +47,20 @@ public struct Delivery {
     /// Delivers all; each message has an outcome of its own.
     public static func run(_ messages: [Message], to maildir: inout Maildir) -> [Outcome] {
         var outcomes = [Outcome](repeating: .delivered, count: messages.count)
-        var published: [(Int, Maildir.Written)] = []
+        var written: [(Int, Maildir.Written)] = []
         for (index, message) in messages.enumerated() {
+            if message.mayBeThere, let name = message.name, maildir.hasRead(name) { continue }
             do throws(SystemError) {
-                published.append((index, try maildir.write(prefix: message.prefix, source: message.source)))
+                written.append((index, try maildir.write(prefix: message.prefix, source: message.source, name: message.name)))
             } catch { outcomes[index] = outcome(error) }
         }
-        published = published.filter { index, written in
-            do throws(SystemError) { try maildir.publish(written); return true } catch {
+        guard !written.isEmpty else { return outcomes }
+        let published = written.filter { index, file in
+            do throws(SystemError) { return try maildir.publish(file) } catch {
                 outcomes[index] = outcome(error)
                 return false
             }
         }
-        guard !published.isEmpty else { return outcomes }
         do throws(SystemError) { try maildir.flush() } catch {
             for (index, written) in published {
                 maildir.withdraw(written)

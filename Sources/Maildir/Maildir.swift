@@ -6,6 +6,7 @@ import Unix
 public struct Maildir: ~Copyable {
     private let tmp: Directory
     private let new: Directory
+    private let cur: Directory
     private let hostname: String
     private var count = 0
 
@@ -14,8 +15,10 @@ public struct Maildir: ~Copyable {
         let root = try Directory(path)
         let tmp = try root.directory("tmp")
         let new = try root.directory("new")
+        let cur = try root.directory("cur")
         self.tmp = tmp
         self.new = new
+        self.cur = cur
         // The specification's escapes for what a file name cannot hold.
         self.hostname = hostname.reduce(into: "") { $0 += $1 == "/" ? "\\057" : $1 == ":" ? "\\072" : String($1) }
     }
@@ -27,7 +30,8 @@ public struct Maildir: ~Copyable {
     }
 
     /// Writes `prefix` and then all of `source` from where it stands. Leaves nothing behind when it fails.
-    public mutating func write(prefix: [UInt8], source: Int32) throws(SystemError) -> Written {
+    /// `name`: what the message will be called before the host's name, the same at every try; nil makes one up.
+    public mutating func write(prefix: [UInt8], source: Int32, name: String?) throws(SystemError) -> Written {
         count += 1
         let now = Clock.microseconds()
         let unique = "\(now / 1_000_000).M\(now % 1_000_000)P\(Process.id)Q\(count).\(hostname)"
@@ -38,19 +42,31 @@ public struct Maildir: ~Copyable {
             try IO.flush(file.raw)
             // A late error of writing is told by close, and only there.
             try file.close()
-            return Written(temporary: unique, final: "\(unique),S=\(size)")
+            return Written(temporary: unique, final: "\(name.map { "\($0).\(hostname)" } ?? unique),S=\(size)")
         } catch {
             try? tmp.remove(unique)
             throw error
         }
     }
 
-    /// Gives it its name in new; durable after `flush()`.
-    public func publish(_ written: Written) throws(SystemError) {
-        do throws(SystemError) { try tmp.rename(written.temporary, to: new, as: written.final) } catch {
+    /// Gives it its name in new; durable after `flush()`. False: that name is there already, from a try whose success nobody
+    /// lived to record; one copy is enough.
+    public func publish(_ written: Written) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            try tmp.renameNew(written.temporary, to: new, as: written.final)
+            return true
+        } catch {
             try? tmp.remove(written.temporary)
+            if error.isExisting { return false }
             throw error
         }
+    }
+
+    /// Whether a message of that name was delivered before and its reader has taken it from new to cur since.
+    public func hasRead(_ name: String) -> Bool {
+        guard let listing = try? cur.list() else { return false }
+        while let file = listing.next() { if file.hasPrefix(name + ".") { return true } }
+        return false
     }
 
     /// Takes back what was published and could not be flushed.

@@ -73,6 +73,12 @@ public struct Directory: ~Copyable {
         try check("rename", path + "/" + name) { renameat(descriptor.raw, name, targetRaw, newName ?? name) }
     }
 
+    /// As `rename`, but fails where the new name exists already.
+    public func renameNew(_ name: String, to target: borrowing Directory, as newName: String) throws(SystemError) {
+        let targetRaw = target.descriptor.raw
+        try check("rename", path + "/" + name) { cunix_rename_new(descriptor.raw, name, targetRaw, newName) }
+    }
+
     public func remove(_ name: String) throws(SystemError) {
         try check("unlink", path + "/" + name) { unlinkat(descriptor.raw, name, 0) }
     }

@@ -29,16 +29,19 @@ func deliverByHand(_ options: inout Options, _ environment: Environment) throws 
     return .done
 }
 
-/// Arguments: user, Maildir, hostname, then sender and recipient of each message; descriptors: the report pipe, then the messages.
+/// Arguments: user, Maildir, hostname, then name, "again" or nothing, sender and recipient of each message; descriptors: the
+/// report pipe, then the messages.
 func deliverBatch(_ request: TemplateRequest) throws -> Ending {
     let words = request.arguments
-    guard words.count >= 5, words.count % 2 == 1, request.descriptors.count == 1 + (words.count - 3) / 2 else { throw Fatal("malformed request") }
+    guard words.count >= 7, words.count % 4 == 3, request.descriptors.count == 1 + (words.count - 3) / 4 else { throw Fatal("malformed request") }
     // Whatever hangs (a dead disk, a frozen mount) ends some time, and the messages are tried again.
     Process.endAfter(seconds: 1800)
     let text = { (index: Int) in String(decoding: words[index], as: UTF8.self) }
     let report = request.descriptors[0]
     let messages = request.descriptors.dropFirst().enumerated().map { index, file in
-        Delivery.Message(source: file, sender: words[3 + 2 * index], recipient: words[4 + 2 * index])
+        Delivery.Message(
+            source: file, sender: words[5 + 4 * index], recipient: words[6 + 4 * index], name: text(3 + 4 * index),
+            mayBeThere: !words[4 + 4 * index].isEmpty)
     }
     var outcomes: [Delivery.Outcome]
     do {
@@ -56,7 +59,7 @@ func deliverBatch(_ request: TemplateRequest) throws -> Ending {
 
 func open(_ path: String, hostname: String) throws -> Maildir {
     var sandbox = Sandbox()
-    sandbox.allow(.openat, .newfstatat, .renameat, .unlinkat, .fsync, .sendfile, .getdents64, .fcntl)
+    sandbox.allow(.openat, .newfstatat, .renameat2, .linkat, .unlinkat, .fsync, .sendfile, .getdents64, .fcntl)
     sandbox.allow(path, [.readDirectory, .readFile, .writeFile, .makeFile, .removeFile, .refer])
     let maildir = try Maildir(path, hostname: hostname)
     for sentence in try sandbox.lock() { Log.warning("unprotected", .text("reason", sentence)) }

@@ -17,6 +17,9 @@ final class ActiveMessage {
     init(_ open: consuming OpenMessage) { self.open = open }
 
     var id: QueueID { open.id }
+    /// A try of which no record exists may have been made: by a qrunner before this one, or by a delivery that died.
+    func mayBeDelivered(runnerStarted: Int) -> Bool { open.place != .new || arrival <= runnerStarted }
+
     /// Seconds since 1970.
     var arrival: Int { open.envelope.received / 1_000_000 }
 }

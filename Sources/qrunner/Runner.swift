@@ -26,6 +26,7 @@ final class Runner {
     private var ready: [Lane] = []
     private var batches: [UInt64: Batch] = [:]
     private var nextTag: UInt64 = 0
+    private let startSeconds = Clock.seconds()
     private var settingsRead = Clock.monotonicMilliseconds()
 
     init(
@@ -171,6 +172,9 @@ final class Runner {
             var descriptors = [pipe.second.raw]
             for item in items {
                 let message = item.message
+                // The same name at every try, by which a delivery that was made and not recorded is recognised.
+                arguments.append(Array("\(message.arrival).Q\(message.id.text)".utf8))
+                arguments.append(Array((message.mayBeDelivered(runnerStarted: startSeconds) ? "again" : "").utf8))
                 arguments.append(message.open.envelope.sender?.bytes ?? [])
                 arguments.append(item.recipient.address.bytes)
                 // A file's position is shared by all who hold it: several recipients need several openings.

@@ -153,6 +153,7 @@ enum {
     cunix_sys_fchown = SYS_fchown,
     cunix_sys_utimensat = SYS_utimensat,
     cunix_sys_signalfd4 = SYS_signalfd4,
+    cunix_sys_renameat2 = SYS_renameat2,
     cunix_sys_flock = SYS_flock,
     cunix_sys_connect = SYS_connect,
     cunix_sys_socket = SYS_socket,
@@ -191,6 +192,8 @@ int cunix_open_for_searching(const char *path);
 /* A file without a name (O_TMPFILE) in the directory, for writing only. */
 int cunix_open_unnamed(int directory, mode_t mode);
 int cunix_pipe(int ends[2]);
+/* rename(2) that fails with EEXIST instead of replacing. */
+int cunix_rename_new(int directory, const char *name, int target, const char *new_name);
 /* Gives a file opened with O_TMPFILE a name: linkat by /proc/self/fd. */
 int cunix_link_open_file(int descriptor, int directory, const char *name);
 int cunix_set_nonblocking(int descriptor, int on);
