@@ -38,23 +38,21 @@ public enum Resolution: Equatable {
 public struct Resolver: ~Copyable {
     private let control: Control
     private let mailboxes: Mailboxes
-    private let hostname: [UInt8]
-    /// The address of this end of the connection: `user@[that]` is for the host itself.
-    private let localLiteral: [UInt8]
 
-    public init(_ home: Home, hostname: [UInt8], localAddress: String = "") throws(SystemError) {
+    public init(_ home: Home) throws(SystemError) {
         let control = try Control(home.control)
         let mailboxes = try Mailboxes(home.mailboxes)
         self.control = control
         self.mailboxes = mailboxes
-        self.hostname = hostname
-        localLiteral = Array((localAddress.contains(":") ? "[IPv6:\(localAddress)]" : "[\(localAddress)]").utf8).map(\.lowercased)
     }
 
-    public func resolve(_ written: Address) throws -> Resolution {
+    /// `localAddress`: of this end of the connection, if there is one; `user@[that]` is for this host.
+    public func resolve(_ written: Address, hostname: [UInt8], localAddress: String = "") throws -> Resolution {
         var address = written
         // A bare postmaster, or an address literal that is ours, means this host (RFC 5321 4.5.1).
-        if address.domain.isEmpty || address.domain.map(\.lowercased) == localLiteral { address = address.with(domain: hostname) }
+        if address.domain.isEmpty || address.hasLiteralDomain && address.domain.map(\.lowercased) == Resolver.literal(localAddress) {
+            address = address.with(domain: hostname)
+        }
         if let mailbox = try mailboxes.find(address) { return .mailboxes([(address, mailbox)]) }
         if let targets = try alias(address.key) { return try follow(targets) }
         if address.isNamed("postmaster") || address.isNamed("abuse"),
@@ -65,6 +63,10 @@ public struct Resolver: ~Copyable {
             return try follow([target])
         }
         return .unknown
+    }
+
+    private static func literal(_ address: String) -> [UInt8] {
+        Array((address.contains(":") ? "[IPv6:\(address)]" : "[\(address)]").utf8).map(\.lowercased)
     }
 
     /// Targets are mailboxes, never aliases again: so there are no loops.

@@ -143,6 +143,16 @@ public struct Control: ~Copyable {
         try text(setting).split(whereSeparator: \.isNewline).map(String.init).filter { !$0.hasPrefix("#") }
     }
 
+    /// Tells one state of a control file from another without reading it; nil: there is none.
+    public struct Stamp: Equatable, Sendable {
+        let inode: UInt64
+        let changedNanoseconds: Int
+    }
+
+    public func stamp(_ setting: Setting) -> Stamp? {
+        (try? directory.status(setting.name)).map { Stamp(inode: $0.inode, changedNanoseconds: $0.changedNanoseconds) }
+    }
+
     public func isSet(_ setting: Setting) -> Bool { (try? directory.status(setting.name)) != nil }
 
     public func set(_ setting: Setting, to text: String) throws(SystemError) {

@@ -1,10 +1,11 @@
 // A template: a program that is started once, opens and locks what it needs, and then forks one process for
-// each piece of work. A fork costs a quarter of an exec, and 40 KB less memory.
+// each piece of work. A fork costs a quarter of an exec, and 40 KB less memory. This is the starter's side;
+// TemplateServer is the other.
 //
-// The starter and the template talk over a socket pair (descriptor 3, named by TEMPLATEFD): a request is one
-// datagram with the work's arguments, environment and descriptors; a report is one datagram with the request's
-// tag and how its process ended. Nothing else passes between them. A starter that ends closes the socket; the
-// template then takes no more work, waits for what runs, and ends.
+// They talk over a socket pair (descriptor 3, named by TEMPLATEFD): a request is one datagram with the work's
+// arguments, environment and descriptors; a report is one datagram with the request's tag and how its process
+// ended. Nothing else passes between them. A starter that ends closes the socket; the template then takes no
+// more work, waits for what runs, and ends.
 import Unix
 
 /// The starter's side.
@@ -18,8 +19,6 @@ public final class Template {
 
     /// Reported when no process could be had for a request.
     public static let couldNotFork: Int32 = 1000
-
-    static let requestLimit = 128 * 1024
 
     private let socket: Int32
     private var early: [Report] = []
@@ -76,14 +75,20 @@ public final class Template {
 }
 
 /// One piece of work as a template's child finds it.
-public struct TemplateRequest {
+public struct TemplateRequest: Sendable {
     public let arguments: [[UInt8]]
     public let environment: [String]
     /// Owned by the child; close-on-exec.
     public let descriptors: [Int32]
 
+    public init(arguments: [[UInt8]], environment: [String], descriptors: [Int32]) {
+        self.arguments = arguments
+        self.environment = environment
+        self.descriptors = descriptors
+    }
+
     /// tag (8 octets, little-endian), number of arguments (2 octets), then every string followed by a NUL.
-    func encoded(tag: UInt64) -> [UInt8] {
+    public func encoded(tag: UInt64) -> [UInt8] {
         var bytes = (0..<8).map { UInt8(truncatingIfNeeded: tag >> (8 * $0)) }
         bytes += [UInt8(truncatingIfNeeded: arguments.count), UInt8(truncatingIfNeeded: arguments.count >> 8)]
         for argument in arguments { bytes += argument + [0] }
@@ -91,7 +96,7 @@ public struct TemplateRequest {
         return bytes
     }
 
-    static func decode(_ bytes: [UInt8], _ descriptors: [Int32]) -> (tag: [UInt8], request: TemplateRequest)? {
+    public static func decode(_ bytes: [UInt8], _ descriptors: [Int32]) -> (tag: [UInt8], request: TemplateRequest)? {
         guard bytes.count >= 10 else { return nil }
         let count = Int(bytes[8]) | Int(bytes[9]) << 8
         var strings = bytes[10...].split(separator: 0, omittingEmptySubsequences: false).map { Array($0) }
@@ -99,54 +104,5 @@ public struct TemplateRequest {
         guard strings.count >= count else { return nil }
         let environment = strings[count...].map { String(decoding: $0, as: UTF8.self) }
         return (Array(bytes[..<8]), TemplateRequest(arguments: Array(strings[..<count]), environment: environment, descriptors: descriptors))
-    }
-}
-
-public enum TemplateServer {
-    /// The socket to the starter, if this program was started as a template.
-    public static func descriptor(_ environment: Environment) -> Int32? {
-        guard let text = environment["TEMPLATEFD"], let raw = Int32(text), raw >= 3 else { return nil }
-        return raw
-    }
-
-    /// Serves requests. Returns in each forked child, with its work; in the template itself it never returns.
-    public static func serve(_ socket: Int32) throws(SystemError) -> TemplateRequest {
-        let signals = try Signals([Signals.childEnded, Signals.terminate])
-        var running: [(pid: Int32, tag: [UInt8])] = []
-        var open = true
-        while true {
-            if !open && running.isEmpty { Process.exit(Ending.done.rawValue) }
-            let ready = try IO.waitReadable(open ? [signals.descriptor.raw, socket] : [signals.descriptor.raw], milliseconds: nil)
-            guard let ready else { continue }
-            if ready[0] {
-                // SIGTERM may reach a whole process group; the starter decides when work ends, by closing the socket.
-                while signals.next() != nil {}
-                while let (pid, status) = Process.reap() {
-                    guard let place = running.firstIndex(where: { $0.pid == pid }) else { continue }
-                    report(running.remove(at: place).tag, status, to: socket)
-                }
-            }
-            guard open, ready[1] else { continue }
-            guard let (bytes, descriptors) = try Socket.receive(socket, limit: Template.requestLimit) else { open = false; continue }
-            guard let (tag, request) = TemplateRequest.decode(bytes, descriptors) else { descriptors.forEach(Socket.close); continue }
-            do throws(SystemError) {
-                let pid = try Process.fork()
-                if pid == 0 {
-                    Signals.reset()
-                    Socket.close(socket)
-                    return request
-                }
-                running.append((pid, tag))
-            } catch {
-                report(tag, Template.couldNotFork, to: socket)
-            }
-            descriptors.forEach(Socket.close)
-        }
-    }
-
-    private static func report(_ tag: [UInt8], _ status: Int32, to socket: Int32) {
-        let code = UInt32(bitPattern: status)
-        // The starter may be gone; then nobody asks.
-        try? Socket.send(socket, tag + (0..<4).map { UInt8(truncatingIfNeeded: code >> (8 * $0)) })
     }
 }

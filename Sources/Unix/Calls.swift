@@ -59,6 +59,7 @@ extension Sandbox {
         public static let socket = Call(number: Int32(cunix_sys_socket))
         public static let signalfd4 = Call(number: Int32(cunix_sys_signalfd4))
         public static let renameat2 = Call(number: Int32(cunix_sys_renameat2))
+        public static let socketpair = Call(number: Int32(cunix_sys_socketpair))
         public static let statfs = Call(number: Int32(cunix_sys_statfs))
         public static let sync_file_range = Call(number: Int32(cunix_sys_sync_file_range))
         public static let syncfs = Call(number: Int32(cunix_sys_syncfs))

@@ -154,6 +154,9 @@ public enum IO {
         public let isRegular: Bool
         /// Seconds since 1970 of the last change of content.
         public let modified: Int
+        public let inode: UInt64
+        /// Nanoseconds since 1970 of the last change of content or attributes.
+        public let changedNanoseconds: Int
 
         init(_ raw: stat) {
             size = Int(raw.st_size)
@@ -163,6 +166,8 @@ public enum IO {
             isDirectory = raw.st_mode & S_IFMT == S_IFDIR
             isRegular = raw.st_mode & S_IFMT == S_IFREG
             modified = raw.st_mtim.tv_sec
+            inode = UInt64(raw.st_ino)
+            changedNanoseconds = raw.st_ctim.tv_sec * 1_000_000_000 + raw.st_ctim.tv_nsec
         }
     }
 
@@ -175,12 +180,23 @@ public enum IO {
     /// Waits until one of the descriptors can be read. Returns which; nil when the time is over.
     public static func waitReadable(_ raws: [Int32], milliseconds: Int?) throws(SystemError) -> [Bool]? {
         var polls = raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        return try wait(&polls, milliseconds: milliseconds)
+    }
+
+    private static func wait(_ polls: inout [pollfd], milliseconds: Int?) throws(SystemError) -> [Bool]? {
         let count = poll(&polls, nfds_t(polls.count), Int32(clamping: milliseconds ?? -1))
         if count < 0 {
             if errno == EINTR { return nil }
             throw SystemError("poll")
         }
         return count == 0 ? nil : polls.map { $0.revents != 0 }
+    }
+
+    /// As above, and for one descriptor more: whether its other end is closed, or, if `readable`, whether it can be read.
+    public static func waitReadable(_ raws: [Int32], orClosed last: Int32, readable: Bool, milliseconds: Int?) throws(SystemError) -> [Bool]? {
+        var polls = raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }
+        polls.append(pollfd(fd: last, events: readable ? Int16(POLLIN) : 0, revents: 0))
+        return try wait(&polls, milliseconds: milliseconds)
     }
 
     /// As above for one descriptor, also for writing.

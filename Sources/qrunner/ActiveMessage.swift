@@ -1,5 +1,4 @@
-// Messages being worked on, and the mailboxes they wait for. Everything else stays on disk.
-import Control
+// Messages being worked on. Everything else stays on disk.
 import Mail
 import Queue
 import Unix
@@ -28,33 +27,6 @@ final class ActiveMessage {
 struct Item {
     let message: ActiveMessage
     let recipient: Envelope.Recipient
-}
-
-/// The deliveries to one mailbox: one at a time, and what waits meanwhile goes together in the next.
-final class Lane {
-    let mailbox: Mailbox
-    var waiting: [Item] = []
-    var isRunning = false
-
-    init(_ mailbox: Mailbox) { self.mailbox = mailbox }
-
-    /// The most messages in one batch: its descriptors and its request have to fit one datagram.
-    static let batchLimit = 50
-
-    func takeBatch() -> [Item] {
-        let batch = Array(waiting.prefix(Lane.batchLimit))
-        waiting.removeFirst(batch.count)
-        return batch
-    }
-}
-
-/// A delivery process at work.
-struct Batch {
-    let lane: Lane
-    let items: [Item]
-    /// What it reports, one line per item.
-    let report: OwnedDescriptor
-    let startedMilliseconds: Int
 }
 
 /// A descriptor in a collection: collections cannot hold owners that must not be copied.

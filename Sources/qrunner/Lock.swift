@@ -8,7 +8,7 @@ enum Lock {
         try Sandbox.limit(.coreOctets, to: 0)
         var sandbox = Sandbox()
         sandbox.allow(.openat, .newfstatat, .linkat, .renameat, .unlinkat, .mkdirat, .getdents64, .pread64, .pwrite64, .fsync)
-        sandbox.allow(.sync_file_range, .fcntl, .ioctl, .poll, .ppoll, .pipe2, .sendmsg, .recvmsg, .accept4, .getsockopt, .shutdown, .wait4)
+        sandbox.allow(.sync_file_range, .fcntl, .ioctl, .poll, .ppoll, .socketpair, .sendmsg, .recvmsg, .accept4, .getsockopt, .shutdown, .wait4)
         sandbox.allow(home.queue, [.readDirectory, .readFile, .writeFile, .makeFile, .removeFile, .refer, .makeDirectory])
         sandbox.allow(home.control, [.readFile])
         sandbox.allow(home.mailboxes, [.readFile])

@@ -24,7 +24,8 @@ final class Runner {
     private var lanes: [String: Lane] = [:]
     /// Lanes with something to deliver and nobody delivering, in the order they became so: no lane waits for a slow one.
     private var ready: [Lane] = []
-    private var batches: [UInt64: Batch] = [:]
+    /// Lanes that have a process.
+    private var staffed: [Lane] = []
     private var nextTag: UInt64 = 0
     private let startSeconds = Clock.seconds()
     private var settingsRead = Clock.monotonicMilliseconds()
@@ -52,7 +53,7 @@ final class Runner {
         while true {
             if !isEnding { takeMessages() }
             if !isEnding { startBatches() }
-            if batches.isEmpty {
+            if !staffed.contains(where: \.isBusy) {
                 if isEnding { return .done }
                 if isOnce && active.isEmpty && intake.isIdle { return .done }
             }
@@ -64,12 +65,16 @@ final class Runner {
         var descriptors = [signals.descriptor.raw, deliverer.descriptor, trigger.descriptor]
         if let adminDescriptor = admin?.descriptor { descriptors.append(adminDescriptor) }
         readSettings()
+        let lanes = staffed
+        descriptors += lanes.map { $0.worker?.descriptor ?? -1 }
         // The wall clock may jump: never sleep for longer than a minute on its word.
-        guard let events = try IO.waitReadable(descriptors, milliseconds: min(intake.pauseMilliseconds ?? 60_000, 60_000)) else { return }
+        let pause = min(intake.pauseMilliseconds ?? 60_000, 60_000, dismissIdle() ?? 60_000)
+        guard let events = try IO.waitReadable(descriptors, milliseconds: pause) else { return }
+        for (lane, isReady) in zip(lanes, events.suffix(lanes.count)) where isReady { takeReport(lane) }
         if events[0] { takeSignals() }
-        if events[1] { try takeReports() }
+        if events[1] { try watchTemplate() }
         if events[2] { takeTriggers() }
-        if events.count > 3, events[3] { admin?.serve { obey($0) } }
+        if admin != nil, events[3] { admin?.serve { obey($0) } }
     }
 
     /// Control files are read when they are used; here at most once a second. What makes no sense changes nothing.
@@ -86,7 +91,7 @@ final class Runner {
             case Signals.alarm: intake.forceAll()
             case Signals.terminate, Signals.interrupt:
                 isEnding = true
-                Log.info("ending", .count("running", batches.count))
+                Log.info("ending", .count("running", staffed.count(where: \.isBusy)))
             default: _ = Process.reap()
             }
         }
@@ -144,7 +149,7 @@ final class Runner {
                 let lane = lanes[mailbox.maildir].flatMap { $0.mailbox == mailbox ? $0 : nil } ?? Lane(mailbox)
                 lanes[mailbox.maildir] = lane
                 lane.waiting.append(item)
-                if lane.waiting.count == 1, !lane.isRunning { ready.append(lane) }
+                if lane.waiting.count == 1, !lane.isBusy { ready.append(lane) }
                 return
             }
             let isHosted = try mailboxes.hosts(domain: address.domain)
@@ -157,42 +162,33 @@ final class Runner {
     }
 
     private func startBatches() {
-        while batches.count < settings.deliveries, !ready.isEmpty {
-            let lane = ready.removeFirst()
-            start(lane, lane.takeBatch())
+        while let place = ready.firstIndex(where: { $0.worker != nil || staffed.count < settings.deliveries || idle != nil }) {
+            let lane = ready.remove(at: place)
+            // A process that only waits makes room for one that is needed.
+            if lane.worker == nil, staffed.count >= settings.deliveries, let idle {
+                dismiss(idle)
+                rest(idle)
+            }
+            start(lane)
         }
     }
 
-    private func start(_ lane: Lane, _ items: [Item]) {
-        var arguments = ["\(lane.mailbox.uid):\(lane.mailbox.gid)", lane.mailbox.maildir].map { Array($0.utf8) } + [settings.hostname]
-        // Kept until the request is sent: what is passed on is copied by the kernel then.
-        var opened: [OwnedDescriptor] = []
+    /// The lane whose process has waited longest with nothing to do.
+    private var idle: Lane? {
+        staffed.filter { !$0.isBusy && $0.waiting.isEmpty }.min { $0.worker!.idleSince < $1.worker!.idleSince }
+    }
+
+    private func start(_ lane: Lane) {
+        let items = lane.takeBatch()
         do throws(SystemError) {
-            let pipe = try Descriptor.pipe()
-            var descriptors = [pipe.second.raw]
-            for item in items {
-                let message = item.message
-                // The same name at every try, by which a delivery that was made and not recorded is recognised.
-                arguments.append(Array("\(message.arrival).Q\(message.id.text)".utf8))
-                arguments.append(Array((message.mayBeDelivered(runnerStarted: startSeconds) ? "again" : "").utf8))
-                arguments.append(message.open.envelope.sender?.bytes ?? [])
-                arguments.append(item.recipient.address.bytes)
-                // A file's position is shared by all who hold it: several recipients need several openings.
-                var file = message.open.file.raw
-                if message.open.envelope.recipients.count > 1 {
-                    let own = OwnedDescriptor(try store.root.open(message.open.place.text + "/" + message.id.text))
-                    file = own.descriptor.raw
-                    opened.append(own)
-                }
-                try IO.seek(file, to: message.open.messageOffset)
-                descriptors.append(file)
+            if lane.worker == nil {
+                nextTag += 1
+                lane.worker = try Worker(lane, hostname: settings.hostname, from: deliverer, tag: nextTag)
+                staffed.append(lane)
             }
-            nextTag += 1
-            try deliverer.start(tag: nextTag, arguments: arguments, descriptors: descriptors)
-            lane.isRunning = true
-            let report = OwnedDescriptor(pipe.takeFirst())
-            batches[nextTag] = Batch(lane: lane, items: items, report: report, startedMilliseconds: Clock.monotonicMilliseconds())
+            try lane.worker!.deliver(items, from: store, runnerStarted: startSeconds)
         } catch {
+            if lane.worker != nil { dismiss(lane) }
             for item in items { settle(item, .tryAgain, "4.3.0", error.text) }
             rest(lane)
         }
@@ -200,52 +196,57 @@ final class Runner {
 
     // MARK: What came of it
 
-    private func takeReports() throws {
-        while let report = deliverer.next() {
-            guard let batch = batches.removeValue(forKey: report.tag) else { continue }
-            take(batch, status: report.status)
-            batch.lane.isRunning = false
-            rest(batch.lane)
+    private func takeReport(_ lane: Lane) {
+        guard let worker = lane.worker else { return }
+        guard let outcomes = worker.report() else {
+            // It died before it could say: perhaps delivered; the next try looks for the name before it makes a second copy.
+            let items = worker.items
+            dismiss(lane)
+            for item in items { settle(item, .tryAgain, "4.3.0", "the delivery ended before it could report") }
+            rest(lane)
+            return
         }
-        if deliverer.isGone { throw Fatal("maildir-deliver's template has ended") }
-    }
-
-    /// A lane that nobody delivers for: back in line, or forgotten.
-    private func rest(_ lane: Lane) {
-        if !lane.waiting.isEmpty { ready.append(lane) } else if lanes[lane.mailbox.maildir] === lane { lanes[lane.mailbox.maildir] = nil }
-    }
-
-    private func take(_ batch: Batch, status: Int32) {
-        let bytes = (try? readAll(batch.report.descriptor.raw)) ?? []
-        let lines = bytes.split(separator: 10)
-        for (index, item) in batch.items.enumerated() {
-            guard index < lines.count, let kind = lines[index].first else {
-                // It died before it could say: perhaps delivered, so perhaps a duplicate, never a loss.
-                let why = status == Template.couldNotFork ? "no process could be had" : "the delivery ended with \(status)"
-                settle(item, .tryAgain, "4.3.0", why)
-                continue
-            }
-            let words = lines[index].dropFirst(2).split(separator: 32, maxSplits: 1).map { String(decoding: $0, as: UTF8.self) }
-            switch kind {
+        for (item, line) in outcomes {
+            let words = (line ?? []).dropFirst(2).split(separator: 32, maxSplits: 1).map { String(decoding: $0, as: UTF8.self) }
+            switch line?.first {
             case 0x4b: settle(item, .delivered, "2.0.0", "")
             case 0x44: settle(item, .failed, words.first ?? "5.0.0", words.last ?? "")
             default: settle(item, .tryAgain, words.first ?? "4.0.0", words.last ?? "")
             }
         }
+        rest(lane)
     }
 
-    private func readAll(_ raw: Int32) throws(SystemError) -> [UInt8] {
-        var result: [UInt8] = []
-        var buffer = [UInt8](repeating: 0, count: 8192)
-        while true {
-            var count = 0
-            var failure: SystemError?
-            buffer.withUnsafeMutableBytes { span in
-                do throws(SystemError) { count = try IO.read(raw, into: span) } catch { failure = error }
-            }
-            if let failure { throw failure }
-            if count == 0 { return result }
-            result += buffer[..<count]
+    /// A lane whose batch is over: back in line, waiting a moment for more, or forgotten.
+    private func rest(_ lane: Lane) {
+        if !lane.waiting.isEmpty {
+            ready.append(lane)
+        } else if lane.worker == nil, lanes[lane.mailbox.maildir] === lane {
+            lanes[lane.mailbox.maildir] = nil
         }
+    }
+
+    /// Sends processes home that have waited long enough; milliseconds until the next has.
+    private func dismissIdle() -> Int? {
+        let now = Clock.monotonicMilliseconds()
+        var next: Int?
+        for lane in staffed where !lane.isBusy && lane.waiting.isEmpty {
+            let left = lane.worker!.idleSince + Worker.lingerMilliseconds - now
+            if left <= 0 { dismiss(lane); rest(lane) } else { next = min(next ?? left, left) }
+        }
+        return next
+    }
+
+    private func dismiss(_ lane: Lane) {
+        lane.worker = nil
+        staffed.removeAll { $0 === lane }
+    }
+
+    private func watchTemplate() throws {
+        while let report = deliverer.next() {
+            if report.status == Template.couldNotFork { Log.error("no-process", .text("reason", "no process could be forked")) }
+            else if report.status != 0 { Log.warning("delivery-ended", .count("status", Int(report.status))) }
+        }
+        if deliverer.isGone { throw Fatal("maildir-deliver's template has ended") }
     }
 }

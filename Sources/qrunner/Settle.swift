@@ -90,8 +90,9 @@ extension Runner {
     }
 
     private func postmasters(_ address: Address) -> [Address] {
-        guard let resolver = try? Resolver(home, hostname: settings.hostname),
-              case .mailboxes(let found)? = try? resolver.resolve(address) else { return [] }
-        return found.map(\.0)
+        do {
+            guard case .mailboxes(let found) = try Resolver(home).resolve(address, hostname: settings.hostname) else { return [] }
+            return found.map(\.0)
+        } catch { return [] }
     }
 }

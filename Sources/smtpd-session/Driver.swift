@@ -7,40 +7,29 @@ import SMTP
 import Unix
 
 struct Driver: ~Copyable {
-    private let home: Home
-    private let entrance: QueueEntrance
-    private let resolver: Resolver
+    private let station: Station
+    private let settings: SessionSettings
     private var dialogue: Dialogue
     private var message: MessageWriter?
     private let input: Int32
     private let output: Int32
     private let clientAddress: [UInt8]
-    private let settings: SessionSettings
+    private let localAddress: String
     /// On the monotonic clock.
     private let deadline: Int
 
     /// `connection`: the socket that a template hands over; nil: standard input and output.
-    init(_ home: Home, _ entrance: consuming QueueEntrance, _ environment: Environment, connection: Int32?) throws {
-        let input = connection ?? Descriptor.standardInput
-        let output = connection ?? Descriptor.standardOutput
-        let settings: SessionSettings
-        do { settings = try SessionSettings(home) } catch let error as ControlError {
-            try? IO.writeAll(output, Array("421 4.3.5 The mail system is not set up; try again later\r\n".utf8))
-            throw Fatal(error.text)
-        }
-        let resolver = try Resolver(home, hostname: settings.hostname, localAddress: environment["TCPLOCALIP"] ?? environment["TCP6LOCALIP"] ?? "")
+    init(_ station: Station, _ environment: Environment, connection: Int32?) {
+        self.station = station
+        settings = station.settings
+        input = connection ?? Descriptor.standardInput
+        output = connection ?? Descriptor.standardOutput
         var client = Client()
         client.isByHand = environment["PROTO"] == nil
         client.address = Array((environment["TCPREMOTEIP"] ?? environment["TCP6REMOTEIP"] ?? "").utf8)
         client.tls = environment["SSL_PROTOCOL"].map { Array("\($0) \(environment["SSL_CIPHER"] ?? "")".utf8) }
-
-        self.home = home
-        self.entrance = entrance
-        self.input = input
-        self.output = output
-        self.settings = settings
-        self.resolver = resolver
         clientAddress = client.address
+        localAddress = environment["TCPLOCALIP"] ?? environment["TCP6LOCALIP"] ?? ""
         deadline = Clock.monotonicMilliseconds() + settings.sessionSeconds * 1000
         dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: IO.waiting(input) > 0)
         // The last resort, should a client neither read nor go away.
@@ -67,13 +56,13 @@ struct Driver: ~Copyable {
             return try receive()
         case .room(let size):
             // Beside the message itself, a little for its envelope and the file system's own needs.
-            let space = try? Space(of: home.queue)
+            let space = try? Space(of: station.home.queue)
             dialogue.room(space.map { $0.freeOctets > UInt64(clamping: size) &+ 65536 && $0.freeInodes > 1 && !$0.isReadOnly } ?? true)
         case .lookUp(let address, let size):
             dialogue.answer(lookUp(address, size: size))
         case .open(let envelope):
             do throws(SystemError) {
-                let writer = try entrance.begin(envelope)
+                let writer = try station.entrance.begin(envelope)
                 let id = writer.id
                 message = consume writer
                 dialogue.opened(.success(Array(id.text.utf8)), seconds: Clock.seconds())
@@ -105,7 +94,7 @@ struct Driver: ~Copyable {
         guard let writer = message.take() else { return }
         let id = writer.id
         do throws(SystemError) {
-            try entrance.commit(writer)
+            try station.entrance.commit(writer)
             Log.info("queued", .text("id", id.text), .bytes("client", clientAddress))
             dialogue.committed(.success(Array(id.text.utf8)))
         } catch { dialogue.committed(.failure(fault(error))) }
@@ -128,7 +117,7 @@ struct Driver: ~Copyable {
 
     private func answer(_ address: Address, size: Int) -> MailboxAnswer {
         do {
-            guard case .mailboxes(let found) = try resolver.resolve(address) else { return .unknown }
+            guard case .mailboxes(let found) = try station.resolver.resolve(address, hostname: settings.hostname, localAddress: localAddress) else { return .unknown }
             for (_, mailbox) in found {
                 if mailbox.state == .suspended { return .suspended }
                 let space = try? Space(of: mailbox.volume)

@@ -29,12 +29,14 @@ Program.run(usage) { options, environment in
     let home = Home(environment)
     let template = TemplateServer.descriptor(environment)
     if let name = options.value("u") { try Become.user(Program.user(name)) }
-    let entrance = try QueueEntrance(queue: home.queue, run: home.run)
+    let station = try Station(home)
     try Lock.lock(home, isTemplate: template != nil)
 
-    guard let template else { return try Driver(home, entrance, environment, connection: nil).run() }
-    let request = try TemplateServer.serve(template)
+    guard let template else { return try Driver(station, environment, connection: nil).run() }
+    WarmUp.run(station.settings)
+    let request = try TemplateServer.serve(template, spares: 4, limit: 8192) { station.refresh() }
+    station.refresh()
     guard let connection = request.descriptors.first else { throw Fatal("a connection without a descriptor") }
     try Lock.lockSession()
-    return try Driver(home, entrance, Environment(request.environment), connection: connection).run()
+    return try Driver(station, Environment(request.environment), connection: connection).run()
 }

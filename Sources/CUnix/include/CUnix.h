@@ -154,6 +154,7 @@ enum {
     cunix_sys_utimensat = SYS_utimensat,
     cunix_sys_signalfd4 = SYS_signalfd4,
     cunix_sys_renameat2 = SYS_renameat2,
+    cunix_sys_socketpair = SYS_socketpair,
     cunix_sys_flock = SYS_flock,
     cunix_sys_connect = SYS_connect,
     cunix_sys_socket = SYS_socket,

@@ -1,0 +1,91 @@
+// The template's side: it keeps some processes forked in advance, each waiting for one piece of work, so that nobody
+// waits for a fork. The spare ones read the starter's requests themselves; whichever the kernel wakes has the work,
+// tells the template which tag it took, and the template forks the next.
+import Unix
+
+public enum TemplateServer {
+    /// The socket to the starter, if this program was started as a template.
+    public static func descriptor(_ environment: Environment) -> Int32? {
+        guard let text = environment["TEMPLATEFD"], let raw = Int32(text), raw >= 3 else { return nil }
+        return raw
+    }
+
+    /// Serves requests of at most `limit` octets with `spares` processes in advance; `refresh` is called before each fork.
+    /// Returns in each child that got work, with it; in the template itself it never returns.
+    public static func serve(_ socket: Int32, spares: Int, limit: Int, refresh: () -> Void = {}) throws(SystemError) -> TemplateRequest {
+        let signals = try Signals([Signals.childEnded, Signals.terminate])
+        let taken = try Descriptor.pipe()
+        Socket.setNonblocking(taken.first.raw)
+        var processes: [Int32: [UInt8]] = [:]  // By pid, the tag of its work; empty while it waits for some.
+        var waiting = 0
+        while true {
+            while waiting < spares {
+                refresh()
+                do throws(SystemError) {
+                    let pid = try Process.fork()
+                    if pid == 0 { return try wait(socket, taken.second.raw, limit: limit) }
+                    processes[pid] = []
+                    waiting += 1
+                } catch { break }
+            }
+            // With nobody waiting, requests would go unheard: they are refused here until a fork succeeds again.
+            let isShort = waiting == 0
+            let ready = try IO.waitReadable([signals.descriptor.raw, taken.first.raw], orClosed: socket, readable: isShort, milliseconds: waiting < spares ? 100 : nil)
+            guard let ready else { continue }
+            // What was taken is noted before what has ended is reported: both may have happened since.
+            if ready[0] || ready[1] { waiting -= note(taken.first.raw, &processes) }
+            if ready[0] {
+                // SIGTERM may reach a whole process group; the starter decides when work ends, by closing the socket.
+                while signals.next() != nil {}
+                while let (pid, status) = Process.reap() {
+                    guard let tag = processes.removeValue(forKey: pid) else { continue }
+                    if tag.isEmpty { waiting -= 1 } else { report(tag, status, to: socket) }
+                }
+            }
+            if ready[2], isShort, let (bytes, descriptors) = try? Socket.receive(socket, limit: limit) {
+                descriptors.forEach(Socket.close)
+                report(Array(bytes.prefix(8)), Template.couldNotFork, to: socket)
+            } else if ready[2] {
+                // The starter is gone. The spare ones see it too and end; the others finish their work.
+                while !processes.isEmpty {
+                    _ = try IO.waitReadable([signals.descriptor.raw], milliseconds: nil)
+                    while signals.next() != nil {}
+                    while let (pid, _) = Process.reap() { processes[pid] = nil }
+                }
+                Process.exit(Ending.done.rawValue)
+            }
+        }
+    }
+
+    /// In a spare process: its work, when there is some.
+    private static func wait(_ socket: Int32, _ taken: Int32, limit: Int) throws(SystemError) -> TemplateRequest {
+        Signals.reset()
+        while true {
+            guard let (bytes, descriptors) = try Socket.receive(socket, limit: limit) else { Process.exit(Ending.done.rawValue) }
+            guard let (tag, request) = TemplateRequest.decode(bytes, descriptors) else { descriptors.forEach(Socket.close); continue }
+            try IO.writeAll(taken, (0..<4).map { UInt8(truncatingIfNeeded: Process.id >> (8 * $0)) } + tag)
+            Socket.close(socket)
+            return request
+        }
+    }
+
+    /// Reads which processes have taken work; returns how many.
+    private static func note(_ taken: Int32, _ processes: inout [Int32: [UInt8]]) -> Int {
+        var buffer = [UInt8](repeating: 0, count: 12 * 64)
+        var count = 0
+        while let got = buffer.withUnsafeMutableBytes({ try? IO.read(taken, into: $0) }), got > 0 {
+            for start in stride(from: 0, to: got - got % 12, by: 12) {
+                let pid = (0..<4).reduce(Int32(0)) { $0 | Int32(buffer[start + $1]) << (8 * Int32($1)) }
+                processes[pid] = Array(buffer[start + 4..<start + 12])
+                count += 1
+            }
+        }
+        return count
+    }
+
+    private static func report(_ tag: [UInt8], _ status: Int32, to socket: Int32) {
+        let code = UInt32(bitPattern: status)
+        // The starter may be gone; then nobody asks.
+        try? Socket.send(socket, tag + (0..<4).map { UInt8(truncatingIfNeeded: code >> (8 * $0)) })
+    }
+}

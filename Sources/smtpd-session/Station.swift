@@ -1,0 +1,28 @@
+// What a session needs from the home, opened before the door is locked. A template opens it once for all its sessions.
+import Control
+import Program
+import Queue
+import Unix
+
+final class Station {
+    let home: Home
+    let entrance: QueueEntrance
+    let resolver: Resolver
+    private let control: Control
+    private(set) var settings: SessionSettings
+
+    init(_ home: Home) throws {
+        let control = try Control(home.control)
+        self.home = home
+        entrance = try QueueEntrance(queue: home.queue, run: home.run)
+        resolver = try Resolver(home)
+        do { settings = try SessionSettings(control) } catch { throw Fatal(error.text) }
+        self.control = control
+    }
+
+    /// The control files as they are now. What makes no sense is logged, and what was in force stays so.
+    func refresh() {
+        guard !settings.isCurrent(control) else { return }
+        do throws(ControlError) { settings = try SessionSettings(control) } catch { Log.error("settings", .text("reason", error.text)) }
+    }
+}

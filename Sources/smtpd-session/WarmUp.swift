@@ -1,0 +1,45 @@
+// A rehearsal: a template goes through a whole session in memory before it forks. What the language and the allocator set
+// up at first use is then set up once, and the forks find it done.
+import Mail
+import SMTP
+
+enum WarmUp {
+    private static let session = Array("""
+        EHLO [127.0.0.1]\r
+        MAIL FROM:<a@example.org> SIZE=10 BODY=8BITMIME\r
+        RCPT TO:<b@example.org>\r
+        DATA\r
+        Subject: rehearsal\r
+        \r
+        .\r
+        RSET\r
+        QUIT\r
+
+        """.utf8)
+
+    static func run(_ settings: SessionSettings) {
+        var client = Client()
+        client.isByHand = true
+        var dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: false)
+        var isFed = false
+        while true {
+            switch dialogue.next() {
+            case .read:
+                if isFed { return }
+                isFed = dialogue.input.fill { buffer in
+                    buffer.copyBytes(from: session)
+                    return session.count
+                }
+            case .room: dialogue.room(true)
+            case .lookUp(let address, _): dialogue.answer(.exists([address]))
+            case .open(let envelope):
+                _ = envelope.encoded()
+                dialogue.opened(.success(Array("rehearsal".utf8)), seconds: 0)
+            case .store: dialogue.stored(.success(()))
+            case .commit: dialogue.committed(.success(Array("rehearsal".utf8)))
+            case .discard, .pause: break
+            case .end, .endDraining: return
+            }
+        }
+    }
+}
