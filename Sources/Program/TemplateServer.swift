@@ -32,12 +32,13 @@ public enum TemplateServer {
             let isShort = waiting == 0
             let ready = try IO.waitReadable([signals.descriptor.raw, taken.first.raw], orClosed: socket, readable: isShort, milliseconds: waiting < spares ? 100 : nil)
             guard let ready else { continue }
-            // What was taken is noted before what has ended is reported: both may have happened since.
-            if ready[0] || ready[1] { waiting -= note(taken.first.raw, &processes) }
+            if ready[1] { waiting -= note(taken.first.raw, &processes) }
             if ready[0] {
                 // SIGTERM may reach a whole process group; the starter decides when work ends, by closing the socket.
                 while signals.next() != nil {}
                 while let (pid, status) = Process.reap() {
+                    // It may have taken work since we last looked, and ended: its word is in the pipe before its end is.
+                    if processes[pid]?.isEmpty == true { waiting -= note(taken.first.raw, &processes) }
                     guard let tag = processes.removeValue(forKey: pid) else { continue }
                     if tag.isEmpty { waiting -= 1 } else { report(tag, status, to: socket) }
                 }
