@@ -45,6 +45,9 @@ static void begin(struct program *p)
     JUMP(BPF_JMP | BPF_JEQ | BPF_K, NATIVE_ARCH, 1, 0);
     RETURN(SECCOMP_RET_KILL_PROCESS);
     LOAD_NUMBER();
+    /* -1 is no call at all; debuggers use it to skip one. */
+    JUMP(BPF_JMP | BPF_JEQ | BPF_K, 0xffffffffu, 0, 1);
+    RETURN(SECCOMP_RET_ALLOW);
 #if defined(__x86_64__)
     JUMP(BPF_JMP | BPF_JGE | BPF_K, 0x40000000, 0, 1);
     RETURN(SECCOMP_RET_KILL_PROCESS);

@@ -49,23 +49,22 @@ public struct Delivery {
         var outcomes = [Outcome](repeating: .delivered, count: messages.count)
         var written: [(Int, Maildir.Written)] = []
         for (index, message) in messages.enumerated() {
-            if message.mayBeThere, let name = message.name, maildir.hasRead(name) { continue }
             do throws(SystemError) {
+                if message.mayBeThere, let name = message.name, maildir.hasRead(name) {
+                    try maildir.flushRead()
+                    continue
+                }
                 written.append((index, try maildir.write(prefix: message.prefix, source: message.source, name: message.name)))
             } catch { outcomes[index] = outcome(error) }
         }
         guard !written.isEmpty else { return outcomes }
-        let published = written.filter { index, file in
-            do throws(SystemError) { return try maildir.publish(file) } catch {
-                outcomes[index] = outcome(error)
-                return false
-            }
+        var published: [Maildir.Written] = []
+        for (index, file) in written {
+            do throws(SystemError) { if try maildir.publish(file) { published.append(file) } } catch { outcomes[index] = outcome(error) }
         }
         do throws(SystemError) { try maildir.flush() } catch {
-            for (index, written) in published {
-                maildir.withdraw(written)
-                outcomes[index] = outcome(error)
-            }
+            for file in published { maildir.withdraw(file) }
+            for (index, _) in written { outcomes[index] = outcome(error) }
         }
         return outcomes
     }

@@ -74,6 +74,9 @@ public struct Maildir: ~Copyable {
 
     public func flush() throws(SystemError) { try new.flush() }
 
+    /// Before one counts on what a reader has moved to cur: the move itself may not be on the disk yet.
+    public func flushRead() throws(SystemError) { try cur.flush() }
+
     /// Removes what deliveries that died left in tmp, 36 hours ago or longer, as the specification asks.
     public func removeLeftovers() {
         guard let listing = try? tmp.list() else { return }

@@ -21,12 +21,10 @@ public enum TemplateServer {
         while true {
             while waiting < spares {
                 refresh()
-                do throws(SystemError) {
-                    let pid = try Process.fork()
-                    if pid == 0 { return try wait(socket, taken.second.raw, limit: limit) }
-                    processes[pid] = []
-                    waiting += 1
-                } catch { break }
+                guard let pid = try? Process.fork() else { break }
+                if pid == 0 { return try wait(socket, taken.second.raw, limit: limit) }
+                processes[pid] = []
+                waiting += 1
             }
             // With nobody waiting, requests would go unheard: they are refused here until a fork succeeds again.
             let isShort = waiting == 0
@@ -64,7 +62,8 @@ public enum TemplateServer {
         while true {
             guard let (bytes, descriptors) = try Socket.receive(socket, limit: limit) else { Process.exit(Ending.done.rawValue) }
             guard let (tag, request) = TemplateRequest.decode(bytes, descriptors) else { descriptors.forEach(Socket.close); continue }
-            try IO.writeAll(taken, (0..<4).map { UInt8(truncatingIfNeeded: Process.id >> (8 * $0)) } + tag)
+            // Should the template not hear of it, the work is done all the same.
+            try? IO.writeAll(taken, (0..<4).map { UInt8(truncatingIfNeeded: Process.id >> (8 * $0)) } + tag)
             Socket.close(socket)
             return request
         }

@@ -7,12 +7,17 @@ import Unix
 /// The entrance to the queue. It may be opened before a program locks itself in: it then can add messages, and nothing else.
 public struct QueueEntrance: ~Copyable {
     let new: Directory
+    /// Files belong to the session's user and the queue's group. When those are different people, the owner has no right
+    /// to its own file: what is taken over in one session cannot open what another has put here.
+    private let fileMode: UInt32
     /// The directory with the trigger FIFO in it.
     let run: Directory
 
     public init(queue: String, run: String) throws(SystemError) {
         let new = try Directory(queue + "/new")
         let runDirectory = try Directory(searching: run)
+        let owner = try IO.status(new.descriptor.raw).uid
+        fileMode = owner == User.current.uid ? 0o600 : 0o060
         self.new = new
         self.run = runDirectory
     }
@@ -21,7 +26,7 @@ public struct QueueEntrance: ~Copyable {
         var envelope = envelope
         envelope.received = Clock.microseconds()
         return MessageWriter(
-            id: QueueID.make(microseconds: envelope.received), file: try new.createUnnamed(mode: 0o660), beginning: envelope.encoded())
+            id: QueueID.make(microseconds: envelope.received), file: try new.createUnnamed(mode: fileMode), beginning: envelope.encoded())
     }
 
     /// The message is in the queue and survives a power cut when this returns.
@@ -31,10 +36,11 @@ public struct QueueEntrance: ~Copyable {
         let file = writer.finish()
         try IO.flush(file.raw)
         try new.link(file, as: id.text)
-        // Should this fail, the client hears 451 and sends again: perhaps a duplicate, never a loss.
+        // Should its flush fail, the client hears 451 and sends again; this one is delivered all the same, and at once.
+        // A duplicate now is better than one in a month.
+        defer { wake(id) }
         try new.flush()
         try file.close()
-        wake(id)
     }
 
     /// Tells qrunner the name. Nobody there, or no room: qrunner finds it when it next looks through queue/new.

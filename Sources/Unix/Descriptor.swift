@@ -77,6 +77,19 @@ public enum IO {
         if let failure { throw failure }
     }
 
+    /// All of it to a non-blocking descriptor, waiting at most so long each time the other end takes nothing.
+    public static func writeAll(_ raw: Int32, _ bytes: [UInt8], idleMilliseconds: Int) throws(SystemError) {
+        var done = 0
+        while done < bytes.count {
+            let count = bytes.withUnsafeBytes { Glibc.write(raw, $0.baseAddress! + done, $0.count - done) }
+            if count >= 0 { done += count; continue }
+            let code = errno
+            if code == EINTR { continue }
+            guard code == EAGAIN else { throw SystemError("write", code: code) }
+            guard try wait(raw, forWriting: true, milliseconds: idleMilliseconds) else { throw SystemError("write", code: ETIMEDOUT) }
+        }
+    }
+
     public static func write(_ raw: Int32, _ bytes: [UInt8], at offset: Int) throws(SystemError) {
         let count = try check("pwrite") { bytes.withUnsafeBytes { pwrite(raw, $0.baseAddress, $0.count, off_t(offset)) } }
         if count != bytes.count { throw SystemError("pwrite", code: ENOSPC) }

@@ -23,6 +23,12 @@ public struct Sandbox {
         calls.append(cunix_allowed(number: call.number, argument: argument, mask: mask, value: value))
     }
 
+    /// Allows fork as the C library does it: no threads, no namespaces.
+    public mutating func allowFork() {
+        allow(.clone, argument: 0, mask: UInt32.max, value: 0x0120_0011 /* CHILD_CLEARTID, CHILD_SETTID, SIGCHLD */)
+        allow(.wait4, .set_robust_list)
+    }
+
     public struct Access: OptionSet, Sendable {
         public let rawValue: Int32
         public init(rawValue: Int32) { self.rawValue = rawValue }

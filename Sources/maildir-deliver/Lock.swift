@@ -4,10 +4,26 @@ import Program
 import Unix
 
 enum Lock {
-    static func open(_ path: String, hostname: String) throws -> Maildir {
+    /// The template, and all it forks: the mailboxes' directories and nothing else; fork, become a mailbox' user, lock further.
+    static func lockTemplate(mailboxes: String) throws {
         try Sandbox.limit(.coreOctets, to: 0)
+        var sandbox = deliveryCalls()
+        sandbox.allowFork()
+        sandbox.allow(.signalfd4, .pipe2, .poll, .ppoll, .prctl, .seccomp, .prlimit64, .setgroups, .setresuid, .setresgid, .capset)
+        sandbox.allow(.landlock_create_ruleset, .landlock_add_rule, .landlock_restrict_self)
+        sandbox.allow(mailboxes, [.readDirectory, .readFile, .writeFile, .makeFile, .removeFile, .refer])
+        for sentence in try sandbox.lock() { Log.warning("unprotected", .text("reason", sentence)) }
+    }
+
+    private static func deliveryCalls() -> Sandbox {
         var sandbox = Sandbox()
         sandbox.allow(.openat, .newfstatat, .renameat2, .linkat, .unlinkat, .fsync, .sendfile, .getdents64, .fcntl, .recvmsg, .sendmsg, .alarm, .setitimer)
+        return sandbox
+    }
+
+    static func open(_ path: String, hostname: String) throws -> Maildir {
+        try Sandbox.limit(.coreOctets, to: 0)
+        var sandbox = deliveryCalls()
         sandbox.allow(path, [.readDirectory, .readFile, .writeFile, .makeFile, .removeFile, .refer])
         let maildir = try Maildir(path, hostname: hostname)
         for sentence in try sandbox.lock() { Log.warning("unprotected", .text("reason", sentence)) }

@@ -32,6 +32,7 @@ func deliverByHand(_ options: inout Options, _ environment: Environment) throws 
 Program.run(usage) { options, environment in
     if let socket = TemplateServer.descriptor(environment) {
         Worker.warmUp()
+        try Lock.lockTemplate(mailboxes: (environment["SEMAIL_HOME"] ?? "/var/lib/semail") + "/mnt")
         return try Worker(TemplateServer.serve(socket, spares: 1, limit: 8192)).run()
     }
     var options = options

@@ -13,6 +13,9 @@ final class ActiveMessage {
     var failures: [(recipient: Envelope.Recipient, failure: Failure)] = []
     var deferrals: [(recipient: Envelope.Recipient, failure: Failure)] = []
 
+    /// Some recipient's lane was full.
+    var isPostponed = false
+
     init(_ open: consuming OpenMessage) { self.open = open }
 
     var id: QueueID { open.id }
@@ -27,6 +30,8 @@ final class ActiveMessage {
 struct Item {
     let message: ActiveMessage
     let recipient: Envelope.Recipient
+    /// Its place among the message's recipients, the same at every try.
+    let number: Int
 }
 
 /// A descriptor in a collection: collections cannot hold owners that must not be copied.

@@ -5,8 +5,8 @@ import Queue
 import Unix
 
 struct Intake {
-    /// Messages in work at once.
-    static let limit = 1000
+    /// Messages in work at once. Each is an open file.
+    static let limit = 2000
 
     /// Names may wait in queue/new that nobody told us of: at the start, after an overflow, or when we had no room.
     private(set) var mustScanNew = true
@@ -37,7 +37,19 @@ struct Intake {
         troubled = ((troubled?.places ?? []).union([place]), troubled?.time ?? Clock.seconds() + 60)
     }
 
-    mutating func forceAll() { forced = minutes }
+    /// Everything now: what is due later, what nobody told us of, what gave trouble.
+    mutating func forceAll() {
+        forced = minutes
+        mustScanNew = true
+        troubled?.time = 0
+    }
+
+    /// Looks through these places at the next opportunity.
+    mutating func look(at places: Set<QueueStore.Place>) {
+        for place in places {
+            if case .later(let minute) = place { add(minute: minute) } else { mustScanNew = true }
+        }
+    }
 
     mutating func add(minute: Int) {
         let place = minutes.firstIndex { $0 >= minute } ?? minutes.endIndex
@@ -54,9 +66,7 @@ struct Intake {
             }
             if let (places, time) = troubled, time <= Clock.seconds() {
                 troubled = nil
-                for place in places {
-                    if case .later(let minute) = place { add(minute: minute) } else { mustScanNew = true }
-                }
+                look(at: places)
             }
             if mustScanNew {
                 mustScanNew = false

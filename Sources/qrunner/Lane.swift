@@ -8,6 +8,8 @@ import Unix
 final class Lane {
     let mailbox: Mailbox
     var waiting: [Item] = []
+    /// Where messages for this mailbox were left on disk because too many waited already.
+    var leftBehind: Set<QueueStore.Place> = []
     /// The process that delivers to this mailbox; it stays a moment when there is nothing to do, for what may follow.
     var worker: Worker?
 
@@ -17,6 +19,9 @@ final class Lane {
 
     /// The most messages in one batch: with their descriptors they have to fit one datagram.
     static let batchLimit = 50
+
+    /// The most that wait in memory for one mailbox.
+    static let waitingLimit = 200
 
     func takeBatch() -> [Item] {
         let batch = Array(waiting.prefix(Lane.batchLimit))
@@ -53,7 +58,7 @@ final class Worker {
         for item in items {
             let message = item.message
             // The same name at every try, by which a delivery that was made and not recorded is recognised.
-            arguments.append(Array("\(message.arrival).Q\(message.id.text)".utf8))
+            arguments.append(Array("\(message.arrival).Q\(message.id.text)R\(item.number)".utf8))
             arguments.append(Array((message.mayBeDelivered(runnerStarted: runnerStarted) ? "again" : "").utf8))
             arguments.append(message.open.envelope.sender?.bytes ?? [])
             arguments.append(item.recipient.address.bytes)

@@ -68,7 +68,9 @@ final class Runner {
         let lanes = staffed
         descriptors += lanes.map { $0.worker?.descriptor ?? -1 }
         // The wall clock may jump: never sleep for longer than a minute on its word.
-        let pause = min(intake.pauseMilliseconds ?? 60_000, 60_000, dismissIdle() ?? 60_000)
+        // With every place taken, what is due next waits for one of them.
+        let due = active.count < Intake.limit ? intake.pauseMilliseconds ?? 60_000 : 60_000
+        let pause = min(due, 60_000, dismissIdle() ?? 60_000)
         guard let events = try IO.waitReadable(descriptors, milliseconds: pause) else { return }
         for (lane, isReady) in zip(lanes, events.suffix(lanes.count)) where isReady { takeReport(lane) }
         if events[0] { takeSignals() }
@@ -132,11 +134,12 @@ final class Runner {
         }
         active[id] = message
         intake.entered(place)
-        let waiting = message.open.envelope.recipients.filter(\.isWaiting)
-        message.outstanding = waiting.count
         // Settled only when every recipient has been looked at: an outcome may be there at once.
-        message.outstanding += 1
-        for recipient in waiting { route(Item(message: message, recipient: recipient)) }
+        message.outstanding = 1
+        for (number, recipient) in message.open.envelope.recipients.enumerated() where recipient.isWaiting {
+            message.outstanding += 1
+            route(Item(message: message, recipient: recipient, number: number))
+        }
         message.outstanding -= 1
         finishIfSettled(message)
     }
@@ -148,6 +151,12 @@ final class Runner {
                 if mailbox.state == .suspended { settle(item, .tryAgain, "4.2.1", "The mailbox is suspended"); return }
                 let lane = lanes[mailbox.maildir].flatMap { $0.mailbox == mailbox ? $0 : nil } ?? Lane(mailbox)
                 lanes[mailbox.maildir] = lane
+                guard lane.waiting.count < Lane.waitingLimit else {
+                    // One mailbox that hangs must not take every place: the rest stays on disk until this lane is empty.
+                    lane.leftBehind.insert(item.message.open.place)
+                    settle(item, .postponed, "", "")
+                    return
+                }
                 lane.waiting.append(item)
                 if lane.waiting.count == 1, !lane.isBusy { ready.append(lane) }
                 return
@@ -219,6 +228,10 @@ final class Runner {
 
     /// A lane whose batch is over: back in line, waiting a moment for more, or forgotten.
     private func rest(_ lane: Lane) {
+        if lane.waiting.isEmpty, !lane.leftBehind.isEmpty {
+            intake.look(at: lane.leftBehind)
+            lane.leftBehind = []
+        }
         if !lane.waiting.isEmpty {
             ready.append(lane)
         } else if lane.worker == nil, lanes[lane.mailbox.maildir] === lane {

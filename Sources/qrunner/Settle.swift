@@ -5,7 +5,11 @@ import Program
 import Queue
 import Unix
 
-enum Outcome { case delivered, failed, tryAgain }
+enum Outcome {
+    case delivered, failed, tryAgain
+    /// Not tried at all: it stays where it is until there is room.
+    case postponed
+}
 
 extension Runner {
     func settle(_ item: Item, _ outcome: Outcome, _ status: String, _ text: String) {
@@ -18,6 +22,7 @@ extension Runner {
                      .count("size", message.open.size), .count("seconds", Clock.seconds() - message.arrival))
         case .failed: message.failures.append((item.recipient, failure))
         case .tryAgain: message.deferrals.append((item.recipient, failure))
+        case .postponed: message.isPostponed = true
         }
         message.outstanding -= 1
         finishIfSettled(message)
@@ -48,11 +53,12 @@ extension Runner {
             for (_, failure) in message.failures { log("failed", message, failure) }
             try bounce(message)
         }
-        guard !message.deferrals.isEmpty else {
+        guard !message.deferrals.isEmpty || message.isPostponed else {
             try store.remove(message.id, from: message.open.place)
             return
         }
         for recipient in message.delivered + message.failures.map(\.recipient) { try message.open.markDone(recipient) }
+        if message.isPostponed { return }
         for (_, failure) in message.deferrals { log("deferred", message, failure) }
         store.note(message.id, message.deferrals.flatMap { _, failure -> [UInt8] in
             let fields: [[UInt8]] = [failure.recipient.bytes, failure.status, failure.text]

@@ -32,6 +32,8 @@ struct Driver: ~Copyable {
         localAddress = environment["TCPLOCALIP"] ?? environment["TCP6LOCALIP"] ?? ""
         deadline = Clock.monotonicMilliseconds() + settings.sessionSeconds * 1000
         dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: IO.waiting(input) > 0)
+        // One who does not read our replies must not hold us in a write. What an admin's terminal is, it stays.
+        if !client.isByHand { Socket.setNonblocking(output) }
         // The last resort, should a client neither read nor go away.
         Process.endAfter(seconds: settings.sessionSeconds + 60)
     }
@@ -137,7 +139,7 @@ struct Driver: ~Copyable {
 
     private mutating func send() throws(SystemError) {
         guard !dialogue.replies.isEmpty else { return }
-        try IO.writeAll(output, dialogue.replies)
+        try IO.writeAll(output, dialogue.replies, idleMilliseconds: min(settings.idleMilliseconds, max(0, deadline - Clock.monotonicMilliseconds())))
         dialogue.replies.removeAll(keepingCapacity: true)
     }
 

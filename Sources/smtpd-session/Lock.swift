@@ -8,7 +8,10 @@ enum Lock {
         try Sandbox.limit(.coreOctets, to: 0)
         var sandbox = Sandbox()
         sandbox.allow(.openat, .newfstatat, .linkat, .fsync, .sync_file_range, .pread64, .statfs, .fcntl, .ioctl, .poll, .ppoll, .shutdown, .clock_nanosleep, .alarm, .setitimer)
-        if isTemplate { sandbox.allow(.clone, .wait4, .recvmsg, .sendmsg, .set_robust_list, .signalfd4, .pipe2, .prctl, .seccomp, .prlimit64) }
+        if isTemplate {
+            sandbox.allowFork()
+            sandbox.allow(.recvmsg, .sendmsg, .signalfd4, .pipe2, .prctl, .seccomp, .prlimit64)
+        }
         // A name in the queue for its own file; the mailboxes and control files to look at; the trigger to pull.
         sandbox.allow(home.queue + "/new", [.makeFile, .writeFile])
         sandbox.allow(home.mailboxes, [.readFile])

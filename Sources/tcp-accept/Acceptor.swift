@@ -10,6 +10,13 @@ enum Starter {
     case template(Template)
 }
 
+/// A listener that can be closed while its holder lives on.
+final class OpenListener {
+    let listener: Listener
+    init(_ listener: consuming Listener) { self.listener = listener }
+    var descriptor: Int32 { listener.descriptor.raw }
+}
+
 final class Acceptor {
     private struct Child {
         let address: String
@@ -17,7 +24,8 @@ final class Acceptor {
         let connection: Int32
     }
 
-    private let listener: Listener
+    /// Closed at the first SIGTERM, so that new clients go to our successor and not into a queue nobody empties.
+    private var listener: OpenListener?
     private let starter: Starter
     private let limits: Limits
     private let isUnix: Bool
@@ -28,7 +36,7 @@ final class Acceptor {
     private var nextTag: UInt64 = 1
     private var terminations = 0
 
-    init(_ listener: consuming Listener, _ starter: Starter, _ limits: Limits, _ signals: consuming Signals, isUnix: Bool) {
+    init(_ listener: OpenListener, _ starter: Starter, _ limits: Limits, _ signals: consuming Signals, isUnix: Bool) {
         self.listener = listener
         self.starter = starter
         self.limits = limits
@@ -42,13 +50,13 @@ final class Acceptor {
             if terminations > 0 && children.isEmpty { return .done }
             var waiting = [signals.descriptor.raw]
             if case .template(let template) = starter { waiting.append(template.descriptor) }
-            if terminations == 0 { waiting.append(listener.descriptor.raw) }
+            if let listener { waiting.append(listener.descriptor) }
             guard let ready = try IO.waitReadable(waiting, milliseconds: nil) else { continue }
             if ready[0] { takeSignals() }
             if case .template(let template) = starter, ready[1] { try takeReports(template) }
             // Several at once: under load a wake-up serves more than one.
-            if terminations == 0, ready.last == true {
-                for _ in 0..<16 { if try !acceptOne() { break } }
+            if let listener, ready.last == true {
+                for _ in 0..<16 { if try !acceptOne(listener.listener) { break } }
             }
         }
     }
@@ -60,6 +68,7 @@ final class Acceptor {
                 while let (pid, status) = Process.reap() { ended(UInt64(pid), status) }
             default:
                 terminations += 1
+                listener = nil
                 Log.info("ending", .count("running", children.count))
                 if terminations > 1 { children.values.forEach { Socket.shutDown($0.connection) } }
             }
@@ -89,7 +98,7 @@ final class Acceptor {
     }
 
     /// False when nobody waits any more.
-    private func acceptOne() throws -> Bool {
+    private func acceptOne(_ listener: borrowing Listener) throws -> Bool {
         let connection: Int32
         let address: String
         var variables: [String]

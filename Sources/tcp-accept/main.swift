@@ -71,5 +71,5 @@ Program.run(usage) { options, environment in
         try Sandbox.noNewPrivileges()
         starter = .exec(path: path, arguments: command, environment: environment)
     }
-    return try Acceptor(listener, starter, limits, signals, isUnix: host == "unix").run()
+    return try Acceptor(OpenListener(listener), starter, limits, signals, isUnix: host == "unix").run()
 }

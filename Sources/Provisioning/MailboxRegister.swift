@@ -1,0 +1,90 @@
+// The mailboxes of a home as their administrator sees them: listed, made, removed. One at a time, under a lock; and in such
+// an order that a crash anywhere leaves either no mailbox or a whole one, and the same command again completes the work.
+import Control
+import Mail
+import Unix
+
+public struct MailboxRegister: ~Copyable {
+    public struct Listed: Sendable {
+        public let address: Address
+        /// nil: the file makes no sense.
+        public let mailbox: Mailbox?
+        /// The file's name in mailboxes/.
+        public let name: String
+    }
+
+    public let home: Home
+    let directory: Directory
+    let control: Control
+
+    public init(_ home: Home) throws(SystemError) {
+        let directory = try Directory(home.mailboxes)
+        let control = try Control(home.control)
+        self.home = home
+        self.directory = directory
+        self.control = control
+    }
+
+    /// Sorted by address.
+    public func entries() throws(SystemError) -> [Listed] {
+        var result: [Listed] = []
+        for name in try directory.names() where !name.hasPrefix("@") {
+            do throws(SystemError) {
+                let bytes = try directory.contents(name, limit: 65536)
+                result.append(Listed(address: MailboxRegister.address(name), mailbox: Mailbox(bytes), name: name))
+            } catch { if !error.isMissing { throw error } }
+        }
+        return result
+    }
+
+    /// Domains that postmaster and abuse are answered for.
+    public func markers() throws(SystemError) -> [String] { try directory.names().filter { $0.hasPrefix("@") }.map { String($0.dropFirst()) } }
+
+    /// Deletions that were begun and not completed, by address.
+    public func unfinished() -> [String] { (try? directory.directory(MailboxRegister.leaving).names()) ?? [] }
+
+    /// Where files of mailboxes go that are being removed: no lookup finds them there.
+    static let leaving = ".leaving"
+
+    static func address(_ name: String) -> Address {
+        let bytes = Array(name.utf8)
+        let at = bytes.lastIndex(of: 0x40) ?? bytes.endIndex
+        return Address(localPart: Array(bytes[..<at]), domain: Array(bytes[at...].dropFirst()))
+    }
+
+    /// Held by whoever changes mailboxes.
+    func lock() throws -> Descriptor {
+        let file = try directory.open(".lock", .append)
+        let end = Clock.monotonicMilliseconds() + 10_000
+        while !Process.lock(file) {
+            guard Clock.monotonicMilliseconds() < end else { throw ProvisioningError("another command has been changing mailboxes for ten seconds: try again") }
+            Process.sleep(milliseconds: 50)
+        }
+        return consume file
+    }
+
+    /// The lines of control/aliases: address, then targets.
+    public func aliases() throws -> [(address: String, targets: [String])] {
+        try control.lines(.aliases).compactMap { line in
+            let words = line.split(whereSeparator: { $0 == " " || $0 == "\t" }).map(String.init)
+            return words.isEmpty ? nil : (words[0], Array(words.dropFirst()))
+        }
+    }
+
+    /// Aliases that deliver to this mailbox.
+    public func aliases(of address: Address) throws -> [String] {
+        try aliases().filter { $0.targets.contains { Address($0)?.key == address.key } }.map(\.address)
+    }
+
+    /// Whose mailbox gets what is for postmaster.
+    public func postmaster() throws -> Address? {
+        let named = try control.text(.postmaster)
+        return named.isEmpty ? Address(localPart: Array(Name.postmaster.utf8), domain: Array(try control.text(.hostname).utf8)) : Address(named)
+    }
+
+    func uidRange() throws -> ClosedRange<UInt32> { try control.range(.mailboxUids) }
+}
+
+extension Address {
+    public var text: String { String(decoding: bytes, as: UTF8.self) }
+}

@@ -1,0 +1,41 @@
+// The few calls that Unix has no words for.
+import Glibc
+import Unix
+
+extension SystemError {
+    /// A socket that nobody listens on.
+    var isRefused: Bool { code == ECONNREFUSED }
+}
+
+extension IO {
+    /// Of a directory by its path, links followed.
+    static func status(ofDirectory path: String) throws(SystemError) -> Status {
+        let directory = try Directory(searching: path)
+        return try status(directory.descriptor.raw)
+    }
+
+    /// What can be read now, in one piece.
+    static func readSome(_ raw: Int32, limit: Int) throws(SystemError) -> [UInt8] {
+        var count = 0
+        var failure: SystemError?
+        let bytes = [UInt8](unsafeUninitializedCapacity: limit) { buffer, used in
+            do throws(SystemError) { count = try read(raw, into: UnsafeMutableRawBufferPointer(buffer)) } catch { failure = error }
+            used = count
+        }
+        if let failure { throw failure }
+        return bytes
+    }
+}
+
+extension IO {
+    /// Everything up to the end, for pipes and terminals as well; what goes beyond `limit` is an error.
+    static func readToEnd(_ raw: Int32, limit: Int) throws(SystemError) -> [UInt8] {
+        var bytes: [UInt8] = []
+        while true {
+            let more = try readSome(raw, limit: 65536)
+            if more.isEmpty { return bytes }
+            bytes += more
+            if bytes.count > limit { throw SystemError("read", "standard input", code: EFBIG) }
+        }
+    }
+}
