@@ -139,7 +139,8 @@ extension Layout {
         func differs(_ text: String, _ remedy: String) -> Difference { Difference(path: line.path, text: "\(line.path) \(text)", remedy: remedy) }
         guard let entry = try Entry(line.path) else {
             if case .file = line.kind { return nil }
-            return differs("is missing", isInstallation ? "run install.sh again: it makes what is missing" : "run: semail init \(home) --hostname NAME")
+            return differs(
+                "is missing", isInstallation ? "run install.sh again: it makes what is missing" : "run: semail init \(home) --hostname NAME")
         }
         let isAsSaid = switch (line.kind, entry.kind) {
         case (.directory, .directory), (.pipe, .pipe), (.file, .file): true
@@ -148,7 +149,9 @@ extension Layout {
         case (.directory, .link): !isInstallation
         default: false
         }
-        guard isAsSaid else { return differs("should be \(line.kind.text) and is \(entry.kind.text)", "move it away, and run install.sh or semail init again") }
+        guard isAsSaid else {
+            return differs("should be \(line.kind.text) and is \(entry.kind.text)", "move it away, and run install.sh or semail init again")
+        }
         if case .link = entry.kind { return nil }
         let uid = try Layout.uid(line.owner) ?? homeOwner?.uid ?? entry.uid
         let gid = try Layout.gid(line.group) ?? entry.gid

@@ -27,7 +27,9 @@ extension MailboxRegister {
             }
             if isSame { throw ProvisioningError("\(address.text) is the mailbox of \(mailbox.owner): choose another address") }
             if mailbox.owner == owner {
-                throw ProvisioningError("\(owner) has the mailbox \(entry.address.text), and one is all an owner has: another address for it is a line in the control file aliases")
+                throw ProvisioningError(
+                    "\(owner) has the mailbox \(entry.address.text), and one is all an owner has: "
+                        + "another address for it is a line in the control file aliases")
             }
         }
         if try aliases().contains(where: { Address($0.address)?.key == address.key }) {
@@ -60,7 +62,9 @@ extension MailboxRegister {
         // A Maildir that an earlier attempt made, or that was kept when its mailbox was deleted, keeps its user.
         if let entry = try Entry(maildir), entry.uid != 0 {
             guard entry.kind == .directory, range.contains(entry.uid), !mailboxes.contains(where: { $0.uid == entry.uid }) else {
-                throw ProvisioningError("\(maildir) is there already and belongs to the uid \(entry.uid), who can have no mailbox: move it away, or give it to an unused uid of \(range.lowerBound)-\(range.upperBound)")
+                throw ProvisioningError(
+                    "\(maildir) is there already and belongs to the uid \(entry.uid), who can have no mailbox: "
+                        + "move it away, or give it to an unused uid of \(range.lowerBound)-\(range.upperBound)")
             }
             return User(name: "\(entry.uid)", uid: entry.uid, gid: entry.gid)
         }
@@ -104,7 +108,8 @@ extension MailboxRegister {
         if let before, before.uid == user.uid, User.isRoot {
             // It is in other hands: root makes nothing in it, where a link could lead elsewhere.
             for inner in ["tmp", "new", "cur"] where try Entry(maildir + "/" + inner)?.kind != .directory {
-                throw ProvisioningError("\(maildir) has no directory \(inner): run: install -d -o \(user.uid) -g \(user.gid) -m 0700 \(maildir)/\(inner)")
+                throw ProvisioningError(
+                    "\(maildir) has no directory \(inner): run: install -d -o \(user.uid) -g \(user.gid) -m 0700 \(maildir)/\(inner)")
             }
         } else {
             try Path.makeDirectory(maildir, mode: 0o700)

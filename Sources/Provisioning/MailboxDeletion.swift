@@ -17,7 +17,9 @@ extension MailboxRegister {
         let exists = (try? directory.status(name)) != nil
         if exists {
             try requireUnused(address)
-            do throws(SystemError) { try directory.makeDirectory(MailboxRegister.leaving, mode: 0o700) } catch { if !error.isExisting { throw error } }
+            do throws(SystemError) { try directory.makeDirectory(MailboxRegister.leaving, mode: 0o700) } catch {
+                if !error.isExisting { throw error }
+            }
         } else if !unfinished().contains(name) {
             throw ProvisioningError("there is no mailbox \(address.text): semail mailbox list shows those there are")
         }
@@ -46,7 +48,8 @@ extension MailboxRegister {
     /// Mail that others send here on purpose would be refused from one moment to the next.
     private func requireUnused(_ address: Address) throws {
         if let postmaster = try? postmaster(), postmaster.key == address.key {
-            throw ProvisioningError("\(address.text) gets the mail for postmaster and abuse: name another mailbox first, with semail config postmaster ADDRESS")
+            throw ProvisioningError(
+                "\(address.text) gets the mail for postmaster and abuse: name another mailbox first, with semail config postmaster ADDRESS")
         }
         if let alias = try aliases(of: address).first {
             throw ProvisioningError("the alias \(alias) delivers to \(address.text): take it out of the control file aliases first")

@@ -57,7 +57,9 @@ public struct MailboxRegister: ~Copyable {
         let file = try directory.open(".lock", .append)
         let end = Clock.monotonicMilliseconds() + 10_000
         while !Process.lock(file) {
-            guard Clock.monotonicMilliseconds() < end else { throw ProvisioningError("another command has been changing mailboxes for ten seconds: try again") }
+            guard Clock.monotonicMilliseconds() < end else {
+                throw ProvisioningError("another command has been changing mailboxes for ten seconds: try again")
+            }
             Process.sleep(milliseconds: 50)
         }
         return consume file

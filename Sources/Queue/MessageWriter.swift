@@ -65,14 +65,23 @@ public struct MessageWriter: ~Copyable {
     }
 
     public mutating func write(_ bytes: [UInt8]) throws(SystemError) {
-        pending += bytes
-        if pending.count >= 65536 { try flush() }
+        if pending.count + bytes.count <= 16384 {
+            pending += bytes
+            return
+        }
+        // A large message is written from where it was read into.
+        try flush()
+        try write(through: bytes)
     }
 
     fileprivate mutating func flush() throws(SystemError) {
-        try IO.writeAll(file.raw, pending)
-        unflushed += pending.count
+        try write(through: pending)
         pending.removeAll(keepingCapacity: true)
+    }
+
+    private mutating func write(through bytes: [UInt8]) throws(SystemError) {
+        try IO.writeAll(file.raw, bytes)
+        unflushed += bytes.count
         // The disk begins early on what would otherwise all come with the flush at the end.
         if unflushed >= 1 << 20 {
             IO.beginWriting(file.raw)

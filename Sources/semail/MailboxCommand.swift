@@ -32,7 +32,8 @@ struct MailboxCommand: ParsableCommand {
 
         private func show(_ address: Address, _ mailbox: Mailbox, isNew: Bool) {
             if common.json { Out.document(.object(MailboxFacts.members(address, mailbox) + [("isNew", .bool(isNew))])); return }
-            Out.line("\(address.text): \(isNew ? "mailbox" : "was there already; the mailbox") of \(mailbox.owner), uid \(mailbox.uid), in \(mailbox.maildir)")
+            let what = isNew ? "mailbox" : "was there already; the mailbox"
+            Out.line("\(address.text): \(what) of \(mailbox.owner), uid \(mailbox.uid), in \(mailbox.maildir)")
         }
     }
 
@@ -54,17 +55,16 @@ struct MailboxCommand: ParsableCommand {
             let address = try MailboxFacts.address(address)
             let register = try MailboxRegister(home)
             if !yes, !keepMail, let mailbox = try Mailboxes(home.mailboxes).find(address) {
-                let count = MailboxFacts.count(mailbox)
-                guard try Out.confirms("Remove \(address.text) of \(mailbox.owner) and \(count.map { Words.count($0, "message", "messages") } ?? "all mail") in it?") else {
-                    throw Failure("nothing was removed")
-                }
+                let mail = MailboxFacts.count(mailbox).map { Words.count($0, "message", "messages") } ?? "all mail"
+                guard try Out.confirms("Remove \(address.text) of \(mailbox.owner) and \(mail) in it?") else { throw Failure("nothing was removed") }
             }
             let deletion = try register.delete(address, keepingMail: keepMail)
             if common.json {
                 Out.document(.object(MailboxFacts.members(address, deletion.mailbox) + [("mailKeptAt", .text(deletion.mailKeptAt))]))
                 return
             }
-            Out.line("\(address.text) of \(deletion.mailbox.owner) is removed" + (deletion.mailKeptAt.map { "; its mail is still in \($0)" } ?? ", and the mail in it"))
+            let mail = deletion.mailKeptAt.map { "; its mail is still in \($0)" } ?? ", and the mail in it"
+            Out.line("\(address.text) of \(deletion.mailbox.owner) is removed\(mail)")
         }
     }
 
@@ -101,22 +101,24 @@ struct MailboxCommand: ParsableCommand {
             }
             let aliases = try MailboxRegister(home).aliases(of: address)
             let unread = MailboxFacts.usage(mailbox, "new"), read = MailboxFacts.usage(mailbox, "cur")
+            let octets = unread.map { $0.octets + (read?.octets ?? 0) }
             let space = try? Space(of: mailbox.volume)
             if common.json {
                 Out.document(.object(MailboxFacts.members(address, mailbox) + [
                     ("aliases", .list(aliases.map { .string($0) })),
                     ("new", unread.map { .number($0.messages) } ?? .null), ("cur", read.map { .number($0.messages) } ?? .null),
-                    ("octets", unread.map { .number($0.octets + (read?.octets ?? 0)) } ?? .null),
+                    ("octets", octets.map { .number($0) } ?? .null),
                     ("freeOctets", space.map { .number(Int(clamping: $0.freeOctets)) } ?? .null),
                 ]))
                 return
             }
             let hidden = "not to be seen by this user"
             Table.facts([
-                ("address", Cell(address.text)), ("owner", Cell(mailbox.owner)), ("uid", Cell("\(mailbox.uid)")), ("gid", Cell("\(mailbox.gid)")),
-                ("state", Cell(mailbox.state.rawValue)), ("maildir", Cell(mailbox.maildir)), ("aliases", Cell(aliases.joined(separator: " "))),
+                ("address", Cell(address.text)), ("owner", Cell(mailbox.owner)), ("uid", Cell("\(mailbox.uid)")),
+                ("gid", Cell("\(mailbox.gid)")), ("state", Cell(mailbox.state.rawValue)), ("maildir", Cell(mailbox.maildir)),
+                ("aliases", Cell(aliases.joined(separator: " "))),
                 ("new", Cell(unread.map { "\($0.messages)" } ?? hidden)), ("cur", Cell(read.map { "\($0.messages)" } ?? hidden)),
-                ("size", unread.map { let octets = $0.octets + (read?.octets ?? 0); return Cell(Words.size(octets), raw: "\(octets)") } ?? Cell(hidden)),
+                ("size", octets.map { Cell(Words.size($0), raw: "\($0)") } ?? Cell(hidden)),
                 ("free", space.map { Cell(Words.size($0.freeOctets), raw: "\($0.freeOctets)") } ?? Cell(hidden)),
             ])
         }

@@ -36,7 +36,8 @@ extension QueueCommand {
 
         func confirm() throws {
             if yes { return }
-            guard try Out.confirms("Delete \(id.count == 1 ? id[0] : "\(id.count) messages")? Nobody will be told.") else { throw Failure("nothing was deleted") }
+            let what = id.count == 1 ? id[0] : "\(id.count) messages"
+            guard try Out.confirms("Delete \(what)? Nobody will be told.") else { throw Failure("nothing was deleted") }
         }
     }
 
@@ -90,7 +91,9 @@ extension OrderCommand {
         if common.json {
             Out.document(.object([
                 ("order", .string(Self.order.rawValue)), ("isRunning", .bool(owner == nil)),
-                ("messages", .list(results.map { .object([("id", .string($0.id)), ("isDone", .bool($0.refusal == nil)), ("text", .text($0.refusal))]) })),
+                ("messages", .list(results.map { result in
+                    .object([("id", .string(result.id)), ("isDone", .bool(result.refusal == nil)), ("text", .text(result.refusal))])
+                })),
             ]))
         } else {
             for result in results where result.refusal == nil { Out.line("\(result.id): \(done(isRunning: owner == nil))") }

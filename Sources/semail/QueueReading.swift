@@ -25,6 +25,8 @@ struct Waiting {
         }
     }
 
+    var shownState: String { envelope == nil ? "malformed" : state }
+
     /// Seconds since 1970; nil when it is not waiting for a time.
     var nextTry: Int? { if case .later(let minute) = place { minute * 60 } else { nil } }
 

@@ -20,7 +20,7 @@ extension QueueCommand {
             try store.forEach { waiting in
                 count += 1
                 table.row([
-                    Cell(waiting.id.text), Cell(waiting.envelope == nil ? "malformed" : waiting.state), Cell(Words.duration(waiting.age(now)), raw: "\(waiting.age(now))"),
+                    Cell(waiting.id.text), Cell(waiting.shownState), Cell(Words.duration(waiting.age(now)), raw: "\(waiting.age(now))"),
                     Cell(Words.size(waiting.size), raw: "\(waiting.size)"), next(waiting, now), Cell(waiting.sender),
                     Cell(people(waiting.recipients), raw: waiting.recipients.map(\.text).joined(separator: " ")),
                 ])
@@ -76,7 +76,8 @@ extension QueueCommand {
         private func reasons(_ file: [UInt8]) -> [Reason] {
             file.split(separator: 10).map { line in
                 let fields = line.split(separator: 9, maxSplits: 2, omittingEmptySubsequences: false).map { String(decoding: $0, as: UTF8.self) }
-                return fields.count == 3 ? Reason(recipient: fields[0], status: fields[1], text: fields[2]) : Reason(recipient: "", status: "", text: fields.joined(separator: " "))
+                guard fields.count == 3 else { return Reason(recipient: "", status: "", text: fields.joined(separator: " ")) }
+                return Reason(recipient: fields[0], status: fields[1], text: fields[2])
             }
         }
 
@@ -85,7 +86,9 @@ extension QueueCommand {
             Out.document(.object(waiting.members + [
                 ("done", .list(done.map { .octets($0.address.bytes) })), ("client", waiting.envelope.map { .octets($0.client) } ?? .null),
                 ("is8Bit", .bool(waiting.envelope?.is8Bit ?? false)), ("isSMTPUTF8", .bool(waiting.envelope?.isSMTPUTF8 ?? false)),
-                ("reasons", .list(reasons.map { .object([("recipient", .string($0.recipient)), ("status", .string($0.status)), ("text", .string($0.text))]) })),
+                ("reasons", .list(reasons.map { reason in
+                    .object([("recipient", .string(reason.recipient)), ("status", .string(reason.status)), ("text", .string(reason.text))])
+                })),
                 ("headers", .octets(headers)),
             ]))
         }
@@ -94,13 +97,17 @@ extension QueueCommand {
             let now = Clock.seconds()
             var facts = [
                 ("id", Cell(waiting.id.text)), ("file", Cell("queue/\(waiting.place.text)/\(waiting.id.text)")),
-                ("state", Cell(waiting.envelope == nil ? "malformed" : waiting.state)),
+                ("state", Cell(waiting.shownState)),
                 ("received", Cell("\(Words.time(waiting.arrival)), \(Words.duration(waiting.age(now))) ago", raw: Words.time(waiting.arrival))),
                 ("size", Cell(Words.size(waiting.size), raw: "\(waiting.size)")),
             ]
-            if let time = waiting.nextTry { facts.append(("next try", Cell(time <= now ? "now" : "\(Words.time(time)), in \(Words.duration(time - now))", raw: Words.time(time)))) }
+            if let time = waiting.nextTry {
+                let shown = time <= now ? "now" : "\(Words.time(time)), in \(Words.duration(time - now))"
+                facts.append(("next try", Cell(shown, raw: Words.time(time))))
+            }
             if let envelope = waiting.envelope {
-                facts += [("client", Cell(envelope.client.isEmpty ? "-" : String(decoding: envelope.client, as: UTF8.self))), ("sender", Cell(waiting.sender))]
+                facts.append(("client", Cell(envelope.client.isEmpty ? "-" : String(decoding: envelope.client, as: UTF8.self))))
+                facts.append(("sender", Cell(waiting.sender)))
                 facts += envelope.recipients.map { ($0.isWaiting ? "waiting" : "done", Cell($0.address.text)) }
             }
             facts += reasons.map { ("reason", Cell("\($0.recipient): \($0.status) \($0.text)")) }

@@ -81,7 +81,8 @@ extension Common {
     func openHome() throws -> Home {
         let home = Home(path: homePath)
         guard try Entry(home.control) != nil, try Entry(home.queue) != nil else {
-            throw Failure("there is no home at \(home.path): make one with semail init \(home.path) --hostname NAME, or name another with --home or SEMAIL_HOME")
+            throw Failure(
+                "there is no home at \(home.path): make one with semail init \(home.path) --hostname NAME, or name another with --home or SEMAIL_HOME")
         }
         try Common.become(ownerOf: home.path)
         return home

@@ -17,7 +17,7 @@ enum SettingRules {
         }
     }
 
-    /// The least a server may allow, and the section that says so; 0 sections: common sense.
+    /// The least a server may allow, and the section that says so, if one does.
     private static let least: [String: (number: Int, why: String)] = [
         "message-size": (64 << 10, "RFC 5321 4.5.3.1.7: 64K at least"),
         "recipients": (100, "RFC 5321 4.5.3.1.8: 100 at least"),
@@ -30,7 +30,9 @@ enum SettingRules {
 
     /// The value to be written.
     static func check(_ setting: Setting, _ value: String, _ home: Home) throws -> String {
-        guard setting.accepts(value), !value.utf8.contains(0) else { throw Failure("\"\(value)\" is no value for \(setting.name): \(form(setting.kind))") }
+        guard setting.accepts(value), !value.utf8.contains(0) else {
+            throw Failure("\"\(value)\" is no value for \(setting.name): \(form(setting.kind))")
+        }
         if let least = least[setting.name], let number = setting.number(value), number < least.number {
             throw Failure("\(value) is too little for \(setting.name) (\(least.why))")
         }

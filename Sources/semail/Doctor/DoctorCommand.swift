@@ -9,9 +9,11 @@ struct DoctorCommand: HomeCommand {
         commandName: "doctor", abstract: "Checks home, settings, mailboxes, queue, network, clock and disk.",
         discussion: "Exit code 0: all is well. 1: something is to be mended; each finding says how.")
 
-    @Option(help: ArgumentHelp("A table of paths, modes and owners (default for \(Home.installed): \(Layout.installedTable)).", valueName: "file"))
+    @Option(help: ArgumentHelp(
+        "A table of paths, modes and owners (default for \(Home.installed): \(Layout.installedTable)).", valueName: "file"))
     var hier: String?
-    @Option(help: ArgumentHelp("The port of the inbound service (default for \(Home.installed): 25; else it is not checked).", valueName: "n"))
+    @Option(help: ArgumentHelp(
+        "The port of the inbound service (default for \(Home.installed): 25; else it is not checked).", valueName: "n"))
     var port: UInt16?
     @OptionGroup var common: Common
 
@@ -43,9 +45,9 @@ struct DoctorCommand: HomeCommand {
     /// A check that cannot be made is a finding too.
     private func check(_ name: String, _ body: () throws -> [Finding.Result]) -> [Finding] {
         do { return try body().map { Finding(check: name, result: $0) } } catch {
-            let isDenied = (error as? SystemError)?.isNotAllowed == true
             let text = Failure.sentence(error) ?? "\(error)"
-            return [Finding(check: name, result: isDenied ? .note("not checked: \(text)", "run it as root") : .mend(text, "mend that, and run semail doctor again"))]
+            if (error as? SystemError)?.isNotAllowed == true { return [Finding(check: name, result: .note("not checked: \(text)", "run it as root"))] }
+            return [Finding(check: name, result: .mend(text, "mend that, and run semail doctor again"))]
         }
     }
 }
@@ -88,4 +90,9 @@ struct Finding {
         Out.line("\(Out.colour(level.rawValue, colour))  \(padded)  \(Out.clean(result.text))")
         if let remedy = result.remedy { Out.line("                  \(Out.clean(remedy))") }
     }
+}
+
+extension [Finding.Result] {
+    mutating func mend(_ text: String, _ remedy: String) { append(.mend(text, remedy)) }
+    mutating func note(_ text: String, _ remedy: String) { append(.note(text, remedy)) }
 }

@@ -12,8 +12,9 @@ enum DiskCheck {
         var found = try look("the queue", home.queue, needs: 2 * largest)
         var seen: Set<UInt64> = [try DeviceNumber.of(home.queue)]
         for entry in try MailboxRegister(home).entries() {
+            guard let mailbox = entry.mailbox, Path.exists(mailbox.volume) else { continue }
             // Mailboxes that share a file system are one line.
-            guard let mailbox = entry.mailbox, Path.exists(mailbox.volume), seen.insert(try DeviceNumber.of(mailbox.volume)).inserted else { continue }
+            guard seen.insert(try DeviceNumber.of(mailbox.volume)).inserted else { continue }
             found += try look("the volume of \(entry.address.text)", mailbox.volume, needs: 1 << 20)
         }
         return found
@@ -22,9 +23,15 @@ enum DiskCheck {
     private static func look(_ what: String, _ path: String, needs: UInt64) throws -> [Finding.Result] {
         let space = try Space(of: path)
         let free = "\(Words.size(space.freeOctets)) of \(Words.size(space.totalOctets)) free"
-        if space.isReadOnly { return [.mend("\(what) (\(path)) is on a file system mounted read-only: nothing is accepted or delivered", "see what the kernel says (dmesg), repair it, mount it for writing")] }
+        if space.isReadOnly {
+            return [.mend(
+                "\(what) (\(path)) is on a file system mounted read-only: nothing is accepted or delivered",
+                "see what the kernel says (dmesg), repair it, mount it for writing")]
+        }
         if space.freeOctets < needs { return [.mend("\(what) (\(path)) is nearly full: \(free)", "make room, or enlarge it")] }
-        if space.freeInodes < 1000 { return [.mend("\(what) (\(path)) has \(space.freeInodes) inodes left", "remove files, or make a file system with more inodes")] }
+        if space.freeInodes < 1000 {
+            return [.mend("\(what) (\(path)) has \(space.freeInodes) inodes left", "remove files, or make a file system with more inodes")]
+        }
         if space.freeOctets < space.totalOctets / 10 { return [.note("\(what) (\(path)): \(free)", "make room before it is full")] }
         return [.well("\(what): \(free)")]
     }
@@ -38,7 +45,9 @@ enum NetworkCheck {
             return [.mend("nobody answers at port \(port) of 127.0.0.1: no mail comes in", remedy)]
         }
         if line.isEmpty { return [.mend("port \(port) is open, and nobody speaks there", remedy)] }
-        if line.hasPrefix("421") { return [.note("port \(port) turns us away: \(line)", "it may be busy; see sessions and sessions-per-address in semail-control(5)")] }
+        if line.hasPrefix("421") {
+            return [.note("port \(port) turns us away: \(line)", "it may be busy; see sessions and sessions-per-address in semail-control(5)")]
+        }
         guard line.hasPrefix("220 "), line.hasSuffix("SEMail") else {
             return [.mend("another server answers at port \(port): \(line)", "end it, and start the service semail-inbound")]
         }
@@ -51,15 +60,21 @@ enum NetworkCheck {
     static func name(_ home: Home) throws -> [Finding.Result] {
         let hostname = try Control(home.control).text(.hostname)
         if local.contains(where: { ("." + hostname).hasSuffix($0) }) || !hostname.contains(".") {
-            return [.note("\(hostname) is a name that other hosts cannot look up", "for mail from the Internet: semail config hostname NAME, with a name that DNS has")]
+            return [.note(
+                "\(hostname) is a name that other hosts cannot look up",
+                "for mail from the Internet: semail config hostname NAME, with a name that DNS has")]
         }
         let addresses = Lookup.addresses(of: hostname)
         guard !addresses.isEmpty else {
-            return [.mend("DNS has no address for \(hostname)", "add an A or AAAA record for it where its zone is kept, or see whether this host's resolver works")]
+            return [.mend(
+                "DNS has no address for \(hostname)",
+                "add an A or AAAA record for it where its zone is kept, or see whether this host's resolver works")]
         }
         let list = addresses.joined(separator: " ")
         if addresses.allSatisfy({ $0.hasPrefix("127.") || $0 == "::1" }) {
-            return [.note("\(hostname) is \(list) as this host sees it; others may see something else", "look from another host, and add A or AAAA records if they are missing")]
+            return [.note(
+                "\(hostname) is \(list) as this host sees it; others may see something else",
+                "look from another host, and add A or AAAA records if they are missing")]
         }
         let own = Lookup.ownAddresses()
         guard addresses.contains(where: own.contains) else {
@@ -78,7 +93,9 @@ enum ClockCheck {
         let remedy = "set it, and keep it right: apt install chrony, or systemd-timesyncd"
         if now < earliest { return [.mend("the clock says \(Words.time(now)), which has long passed: mail would bounce or wait for years", remedy)] }
         var newest = 0
-        for path in [home.control, home.mailboxes, home.queue + "/new"] { newest = max(newest, try IO.status(ofDirectory: path).modified) }
+        for path in [home.control, home.mailboxes, home.queue + "/new"] {
+            newest = max(newest, try IO.status(ofDirectory: path).modified)
+        }
         if newest > now + 3600 { return [.mend("the clock says \(Words.time(now)), but the home was changed at \(Words.time(newest))", remedy)] }
         return [.well("it is \(Words.time(now))")]
     }

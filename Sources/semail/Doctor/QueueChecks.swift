@@ -15,7 +15,8 @@ enum QueueCheck {
         let start = isInstalled ? "run: sv start semail-qrunner" : "run: SEMAIL_HOME=\(home.path) qrunner"
         // In a home where programs are tried by hand, qrunner runs when somebody wants it to.
         let isNeeded = try isInstalled || hasMessages(store)
-        return isNeeded ? [.mend("qrunner is not running: nothing is delivered", start)] : [.note("qrunner is not running, and nothing waits for it", start)]
+        if isNeeded { return [.mend("qrunner is not running: nothing is delivered", start)] }
+        return [.note("qrunner is not running, and nothing waits for it", start)]
     }
 
     /// Looks at an existing lock file and makes none.
@@ -53,13 +54,23 @@ enum QueueCheck {
             if waiting.place == .new || (waiting.nextTry ?? now) < now - 900, age > 900, age > stuck?.age ?? 0 { stuck = (waiting.id.text, age) }
         }
         if let stuck {
-            found.append(.mend("\(stuck.id) has waited for \(Words.duration(stuck.age)) without being tried", "see whether qrunner runs and what its log says; semail queue flush tries everything now"))
+            found.mend(
+                "\(stuck.id) has waited for \(Words.duration(stuck.age)) without being tried",
+                "see whether qrunner runs and what its log says; semail queue flush tries everything now")
         }
-        if malformed > 0 { found.append(.mend("\(Words.count(malformed, "file", "files")) in the queue cannot be read as a message", "semail queue list names them; semail queue delete ID removes one")) }
-        if held > 0 { found.append(.note("\(Words.count(held, "message is", "messages are")) on hold", "semail queue release ID has one delivered, semail queue delete ID removes it")) }
+        if malformed > 0 {
+            found.mend(
+                "\(Words.count(malformed, "file", "files")) in the queue cannot be read as a message",
+                "semail queue list names them; semail queue delete ID removes one")
+        }
+        if held > 0 {
+            found.note(
+                "\(Words.count(held, "message is", "messages are")) on hold",
+                "semail queue release ID has one delivered, semail queue delete ID removes it")
+        }
         let size = count == 0 ? "the queue is empty" : "\(Words.count(count, "message", "messages")), \(Words.size(octets)) in all"
         if let oldest, oldest.age > 4 * 3600 {
-            found.append(.note("\(size); the oldest, \(oldest.id), is \(Words.duration(oldest.age)) old", "semail queue show \(oldest.id) says why"))
+            found.note("\(size); the oldest, \(oldest.id), is \(Words.duration(oldest.age)) old", "semail queue show \(oldest.id) says why")
         } else if found.isEmpty { found.append(.well(size)) }
         return found
     }
