@@ -1,7 +1,10 @@
 // A rehearsal: a template goes through a whole session in memory before it forks. What the language and the allocator set
 // up at first use is then set up once, and the forks find it done.
+import Control
 import Mail
+import Queue
 import SMTP
+import Unix
 
 enum WarmUp {
     private static let session = Array("""
@@ -17,7 +20,12 @@ enum WarmUp {
 
         """.utf8)
 
-    static func run(_ settings: SessionSettings) {
+    static func run(_ station: Station) {
+        let settings = station.settings
+        _ = Mailbox(Mailbox(owner: "a", uid: 1, gid: 1, maildir: "/a/b").encoded)?.volume
+        _ = try? station.resolver.resolve(Address(localPart: [0x61], domain: [0x61]), hostname: settings.hostname, localAddress: "::1")
+        _ = Environment(["PROTO=TCP", "TCPREMOTEIP=::1"])["TCPREMOTEIP"]
+        _ = QueueID.make(microseconds: Clock.microseconds())
         var client = Client()
         client.isByHand = true
         var dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: false)
