@@ -45,7 +45,7 @@ let package = Package(
             swiftSettings: settings,
             // glibc stays dynamic for its name service; Swift's libraries travel with the program.
             linkerSettings: [
-                .unsafeFlags(["-static-stdlib"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"), .linkedLibrary("swiftSynchronization"),
+                .unsafeFlags(["-static-stdlib", "-use-ld=lld"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"), .linkedLibrary("swiftSynchronization"),
             ]),
 
         .testTarget(name: "MailTests", dependencies: ["Mail"], swiftSettings: settings),

@@ -141,6 +141,7 @@ int cunix_deny(const int32_t *numbers, size_t count)
 static const int32_t basic_calls[] = {
     SYS_mmap, SYS_munmap, SYS_mprotect, SYS_brk, SYS_madvise, SYS_mremap,
     SYS_futex, SYS_getrandom, SYS_clock_gettime, SYS_getpid, SYS_gettid,
+    SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid,
     SYS_rt_sigreturn, SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_restart_syscall,
     SYS_exit, SYS_exit_group, SYS_close, SYS_read, SYS_write, SYS_lseek, SYS_fstat,
 };

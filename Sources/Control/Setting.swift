@@ -72,14 +72,14 @@ public struct Setting: Sendable {
             factor = unit
             digits = text.dropLast()
         }
-        guard let value = Int(digits), value >= 0 else { return nil }
+        guard !digits.isEmpty, digits.utf8.allSatisfy({ 0x30...0x39 ~= $0 }), let value = Int(digits) else { return nil }
         let (result, overflow) = value.multipliedReportingOverflow(by: factor)
-        return overflow ? nil : result
+        return overflow || result > kind.most ? nil : result
     }
 
     public static func range(_ text: String) -> ClosedRange<UInt32>? {
-        let parts = text.split(separator: "-")
-        guard parts.count == 2, let first = UInt32(parts[0]), let last = UInt32(parts[1]), first > 0, first <= last, last < UInt32.max else { return nil }
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 2, text.utf8.allSatisfy({ 0x30...0x39 ~= $0 || $0 == 0x2d }), let first = UInt32(parts[0]), let last = UInt32(parts[1]), first > 0, first <= last, last < UInt32.max else { return nil }
         return first...last
     }
 
@@ -166,5 +166,14 @@ public struct Control: ~Copyable {
 }
 
 extension Kind {
+    /// Beyond this nobody means it, and sums would overflow: ten years, a pebibyte, a thousand million.
+    var most: Int {
+        switch self {
+        case .duration: 3650 * 86400
+        case .size: 1 << 50
+        default: 1_000_000_000
+        }
+    }
+
     var isOneLine: Bool { if case .lines = self { false } else { true } }
 }

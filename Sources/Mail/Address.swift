@@ -215,7 +215,7 @@ public enum AddressLiteral {
         if let colon = text.firstIndex(of: 0x3a) {
             // General-address-literal: a standardized tag; none but IPv6 is registered, so the form is all there is to check.
             let tag = text[..<colon]
-            return tag.first?.isLetter == true && tag.allSatisfy { $0.isLetter || $0.isDigit || $0 == 0x2d } && colon + 1 < text.count
+            return tag.first?.isLetter == true && tag.last != 0x2d && tag.allSatisfy { $0.isLetter || $0.isDigit || $0 == 0x2d } && colon + 1 < text.count
         }
         return isIPv4(text[...])
     }
@@ -253,6 +253,7 @@ public enum AddressLiteral {
                 index += 1
             }
         }
-        return gaps == 1 ? count <= 7 : gaps == 0 && count == 8
+        // RFC 5321 4.1.3: "::" stands for two groups at least.
+        return gaps == 1 ? count <= 6 : gaps == 0 && count == 8
     }
 }

@@ -43,7 +43,10 @@ public struct Bounce {
     public func message(returning headers: [UInt8]) -> [UInt8] {
         let host = String(decoding: hostname, as: UTF8.self)
         let boundary = "=_\(unique)"
-        let isUTF8 = !headers.allSatisfy { $0 < 0x80 } || failures.contains { !$0.recipient.isASCII }
+        let is8Bit = !headers.allSatisfy { $0 < 0x80 }
+        // RFC 6533: the global forms are for UTF-8; octets of some other kind stay what they were.
+        let isUTF8 = is8Bit && String(validating: headers, as: UTF8.self) != nil || failures.contains { !$0.recipient.isASCII }
+        let encoding = is8Bit || isUTF8 ? "\nContent-Transfer-Encoding: 8bit" : ""
         var text = """
             Date: \(MailDate.text(seconds: now))
             From: Mail Delivery System <postmaster@\(host)>
@@ -54,6 +57,7 @@ public struct Bounce {
             MIME-Version: 1.0
             Content-Type: multipart/report; report-type=delivery-status;
              boundary="\(boundary)"
+            Content-Transfer-Encoding: 8bit
 
             This is a message in several parts, for programs that know MIME.
 
@@ -76,7 +80,7 @@ public struct Bounce {
         }
         text += """
             --\(boundary)
-            Content-Type: message/\(isUTF8 ? "global-" : "")delivery-status
+            Content-Type: message/\(isUTF8 ? "global-" : "")delivery-status\(encoding)
 
             Reporting-MTA: dns; \(host)
             Arrival-Date: \(MailDate.text(seconds: arrival))
@@ -91,7 +95,7 @@ public struct Bounce {
                 Diagnostic-Code: x-semail;
                 """.utf8Array + [0x20] + Bounce.oneLine(failure.text) + [0x0a]
         }
-        text += "\n--\(boundary)\nContent-Type: \(isUTF8 ? "message/global-headers" : "text/rfc822-headers")\n\n".utf8Array
+        text += "\n--\(boundary)\nContent-Type: \(isUTF8 ? "message/global-headers" : "text/rfc822-headers")\(encoding)\n\n".utf8Array
         text += headers
         if headers.last != 0x0a { text.append(0x0a) }
         return text + "\n--\(boundary)--\n".utf8Array

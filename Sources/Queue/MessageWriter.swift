@@ -57,6 +57,8 @@ public struct MessageWriter: ~Copyable {
     /// What is not in the file yet: small messages are one write.
     private var pending: [UInt8]
     private var unflushed = 0
+    /// Something is missing in the file: it can never be committed.
+    private var hasFailed = false
 
     fileprivate init(id: QueueID, file: consuming Descriptor, beginning: [UInt8]) {
         self.id = id
@@ -80,7 +82,10 @@ public struct MessageWriter: ~Copyable {
     }
 
     private mutating func write(through bytes: [UInt8]) throws(SystemError) {
+        if hasFailed { throw SystemError("write", id.text, code: 5 /* EIO */) }
+        hasFailed = true
         try IO.writeAll(file.raw, bytes)
+        hasFailed = false
         unflushed += bytes.count
         // The disk begins early on what would otherwise all come with the flush at the end.
         if unflushed >= 1 << 20 {

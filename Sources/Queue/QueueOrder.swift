@@ -22,8 +22,10 @@ public enum QueueOrder: String, Sendable, CaseIterable {
             return .done(at: nil)
         case .release:
             if place != .hold { return .unchanged("\(id.text) is not held") }
-            try store.move(id, from: place, to: .new)
-            return .done(at: .new)
+            // Not back to new: it may have been tried before it was held, and later says so.
+            let due = QueueStore.Place.later(minute: Clock.seconds() / 60)
+            try store.move(id, from: place, to: due)
+            return .done(at: due)
         case .retry:
             if place == .hold { return .unchanged("\(id.text) is held; release it first") }
             return .done(at: place)

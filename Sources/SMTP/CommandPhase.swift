@@ -6,35 +6,47 @@ extension Dialogue {
     mutating func takeCommand() -> Bool {
         let bytes = input.contents
         let end = LineEnd.find(in: bytes)
-        if end == bytes.count || (bytes[end] == 0x0d && end + 1 == bytes.count) {
-            if bytes.count >= limits.commandLength {
-                mode = .longLine
-                reply("500 5.5.2 Line too long")
-                return true
-            }
+        if end + 2 > limits.commandLength {
+            // However it came, whole or in pieces: answered now, then passed over.
+            mode = .longLine
+            let isChunk = bytes.prefix(4).map(\.uppercased) == Array("BDAT".utf8)
+            reply("500 5.5.2 Line too long")
+            if isChunk { endDraining() }
+            return true
+        }
+        guard let octets = lineEnd(at: end) else {
+            if mode.isOver { return true }
             if input.hasNoRoom { input.grow(to: limits.commandLength + 2) }
             return false
         }
-        let isCRLF = bytes[end] == 0x0d && bytes[end + 1] == 0x0a
-        guard isCRLF || client.isByHand && bytes[end] == 0x0a else {
-            reply("500 5.5.2 A line ends with CR LF, nothing else (with netcat: nc -C); good-bye")
-            endDraining()
-            return true
-        }
         let line = [UInt8](bytes[..<end])
-        input.drop(end + (isCRLF ? 2 : 1))
-        if end + 2 > limits.commandLength { reply("500 5.5.2 Line too long") } else { obey(line) }
+        input.drop(end + octets)
+        obey(line)
         return true
     }
 
-    /// Up to and including the next LF.
+    /// The rest of a line that was too long; its end is one as everywhere.
     mutating func skipLine() -> Bool {
-        guard !input.isEmpty else { return false }
-        let bytes = input.contents
-        let end = bytes.firstIndex(of: 0x0a)
-        input.drop(end.map { $0 + 1 } ?? bytes.count)
-        if end != nil { mode = .commands }
+        let end = LineEnd.find(in: input.contents)
+        input.drop(end)
+        guard let octets = lineEnd(at: 0) else { return mode.isOver }
+        input.drop(octets)
+        mode = .commands
         return true
+    }
+
+    /// The octets of the line end at this place; nil if it has not come yet, or is none: then the session is over.
+    private mutating func lineEnd(at end: Int) -> Int? {
+        let bytes = input.contents
+        guard end < bytes.count else { return nil }
+        if bytes[end] == 0x0a, client.isByHand { return 1 }
+        if bytes[end] == 0x0d {
+            guard end + 1 < bytes.count else { return nil }
+            if bytes[end + 1] == 0x0a { return 2 }
+        }
+        reply("500 5.5.2 A line ends with CR LF, nothing else (with netcat: nc -C); good-bye")
+        endDraining()
+        return nil
     }
 
     private mutating func obey(_ line: [UInt8]) {
@@ -54,10 +66,12 @@ extension Dialogue {
         while let last = argument.last, last == 0x20 || last == 0x09 { argument.removeLast() }
         if argument.contains(where: { $0 < 0x20 || $0 == 0x7f }) {
             reply("500 5.5.2 Control characters have no place in a command")
+            if command.verb == "BDAT" { endDraining() }
             return
         }
         if !command.takesAddress, argument.contains(where: { $0 >= 0x80 }) {
             reply("500 5.5.2 Only ASCII outside of addresses")
+            if command.verb == "BDAT" { endDraining() }
             return
         }
         command.function(&self, argument)

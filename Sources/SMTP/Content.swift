@@ -125,7 +125,10 @@ struct HeaderScanner {
         lineIsEmpty = false
         var index = 0
         while matched >= 0, matched < HeaderScanner.name.count, index < run.count {
-            matched = run[index].lowercased == HeaderScanner.name[matched] ? matched + 1 : -1
+            let byte = run[index]
+            // RFC 5322 4.5.8: once there could be space before the colon.
+            let isObsoleteSpace = matched == HeaderScanner.name.count - 1 && (byte == 0x20 || byte == 0x09)
+            if !isObsoleteSpace { matched = byte.lowercased == HeaderScanner.name[matched] ? matched + 1 : -1 }
             index += 1
         }
     }

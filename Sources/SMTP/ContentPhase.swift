@@ -92,7 +92,7 @@ extension Dialogue {
         } else {
             // Every message ends with a line end, or the next one in an mbox would begin in its last line.
             if contentReader?.endsInLine == true { content.append(0x0a) }
-            if !content.isEmpty { waiting.append(.store) }
+            if !content.isEmpty, !waiting.contains(.store) { waiting.append(.store) }
             waiting.append(.commit)
             transaction = nil
             contentReader = nil

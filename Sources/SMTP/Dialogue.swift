@@ -55,6 +55,8 @@ public struct Dialogue {
         var asked: Address?
         var firstRecipient: Address?
         var accepted = 0
+        /// Octets of the addresses: the envelope they make has a bound, whatever the control files say.
+        var addressOctets = 0
         var hasRefused = false
         /// BDAT has begun.
         var isChunked = false
@@ -71,6 +73,8 @@ public struct Dialogue {
         /// A chunk nobody wants.
         case unwantedChunk(left: Int)
         case over
+
+        var isOver: Bool { if case .over = self { true } else { false } }
     }
 
     var greeting: Greeting?
@@ -136,10 +140,13 @@ public struct Dialogue {
 
     public mutating func stored(_ result: Result<Void, StoreFault>) {
         content.removeAll(keepingCapacity: true)
-        if case .failure(let fault) = result, storeFault == nil {
-            storeFault = fault
-            dropMessage()
-        }
+        guard case .failure(let fault) = result, storeFault == nil else { return }
+        storeFault = fault
+        // The end may have come together with what failed: the answer is due now, and there is nothing to commit.
+        let wasComplete = waiting.contains(.commit)
+        waiting.removeAll { $0 == .store || $0 == .commit }
+        dropMessage()
+        if wasComplete { reply(fault) }
     }
 
     public mutating func committed(_ result: Result<[UInt8], StoreFault>) {

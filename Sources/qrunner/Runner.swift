@@ -27,6 +27,8 @@ final class Runner {
     /// Lanes that have a process.
     private var staffed: [Lane] = []
     private var nextTag: UInt64 = 0
+    /// What was last said about settings that make no sense: once is enough.
+    private var complaint: String?
     private let startSeconds = Clock.seconds()
     private var settingsRead = Clock.monotonicMilliseconds()
 
@@ -55,7 +57,11 @@ final class Runner {
             if !isEnding { startBatches() }
             if !staffed.contains(where: \.isBusy) {
                 if isEnding { return .done }
-                if isOnce && active.isEmpty && intake.isIdle { return .done }
+                if isOnce && active.isEmpty {
+                    // A bounce we have just made is told of like any other message.
+                    takeTriggers()
+                    if active.isEmpty && intake.isIdle { return .done }
+                }
             }
             try waitForEvents()
         }
@@ -84,7 +90,14 @@ final class Runner {
         let now = Clock.monotonicMilliseconds()
         guard now - settingsRead >= 1000 else { return }
         settingsRead = now
-        do { settings = try RunnerSettings(home) } catch { Log.warning("settings", .text("reason", (error as? Fatal)?.text ?? "\(error)")) }
+        do {
+            settings = try RunnerSettings(home)
+            complaint = nil
+        } catch {
+            let text = (error as? Fatal)?.text ?? "\(error)"
+            if text != complaint { Log.warning("settings", .text("reason", text)) }
+            complaint = text
+        }
     }
 
     private func takeSignals() {

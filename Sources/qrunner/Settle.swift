@@ -85,7 +85,8 @@ extension Runner {
             return
         }
         let headers = try message.open.headers()
-        var writer = try entrance.begin(Envelope(received: 0, sender: nil, recipients: recipients))
+        let isUTF8 = recipients.contains { !$0.isASCII } || message.failures.contains { !$0.failure.recipient.isASCII }
+        var writer = try entrance.begin(Envelope(received: 0, sender: nil, recipients: recipients, is8Bit: true, isSMTPUTF8: isUTF8))
         let report = Bounce(
             hostname: settings.hostname, addressee: addressee, failures: message.failures.map(\.failure), arrival: message.arrival,
             now: now, unique: "\(message.id.text).\(now)", isDouble: isDouble)

@@ -7,7 +7,18 @@ extension SystemError {
     var isRefused: Bool { code == ECONNREFUSED }
 }
 
+extension Path {
+    /// The working directory.
+    static var current: String {
+        guard let path = getcwd(nil, 0) else { return "." }
+        defer { free(path) }
+        return String(cString: path)
+    }
+}
+
 extension IO {
+    static func isTerminal(_ raw: Int32) -> Bool { isatty(raw) == 1 }
+
     /// Of a directory by its path, links followed.
     static func status(ofDirectory path: String) throws(SystemError) -> Status {
         let directory = try Directory(searching: path)

@@ -1,13 +1,15 @@
 // Standard output: tables and colour for a terminal, tab-separated lines for anything else, JSON where asked for.
 // Gathered and written in large pieces: a list of a million lines is not a million calls, nor a million lines in memory.
-import Glibc
 import Unix
 
 enum Out {
-    static let isTerminal = isatty(1) == 1
+    static let isTerminal = IO.isTerminal(Descriptor.standardOutput)
 
     /// NO_COLOR, set to anything, means no.
-    static let hasColour = isTerminal && getenv("NO_COLOR").map { $0.pointee == 0 } ?? true && getenv("TERM").map { String(cString: $0) } != "dumb"
+    static let hasColour: Bool = {
+        let environment = Environment.inherited()
+        return isTerminal && (environment["NO_COLOR"] ?? "").isEmpty && environment["TERM"] != "dumb"
+    }()
 
     /// This program has one thread.
     nonisolated(unsafe) private static var pending: [UInt8] = []
@@ -46,7 +48,7 @@ enum Out {
 
     /// A question that only a person at a terminal can answer with yes.
     static func confirms(_ question: String) throws -> Bool {
-        guard isatty(0) == 1 else { throw Failure("this removes mail for good: say --yes if you mean it") }
+        guard IO.isTerminal(Descriptor.standardInput) else { throw Failure("this removes mail for good: say --yes if you mean it") }
         try? IO.writeAll(Descriptor.standardError, Array("\(clean(question)) [y/N] ".utf8))
         let answer = readLine()?.lowercased() ?? ""
         return answer == "y" || answer == "yes"

@@ -4,7 +4,6 @@
 // from strangers (the queue, Maildirs) it only counts and shows, with control characters made visible.
 import ArgumentParser
 import Control
-import Glibc
 import Program
 import Provisioning
 import Unix
@@ -24,7 +23,7 @@ struct Semail: ParsableCommand {
     /// What a command threw becomes a sentence; with --json, on standard output too.
     static func main() {
         // What the services must read, they can, whatever the admin's own files are like.
-        umask(0o022)
+        Unix.Process.clearFileModeMask()
         Signals.ignoreBrokenPipes()
         let arguments = commonLast(Array(CommandLine.arguments.dropFirst()))
         do {
@@ -96,11 +95,7 @@ extension Common {
 
     /// Mailboxes name their Maildirs by absolute paths. Empty steps and dots are left out; `..` stays, as links make of it what they will.
     static func absolute(_ path: String) -> String {
-        var full = path
-        if !path.hasPrefix("/"), let current = getcwd(nil, 0) {
-            full = String(cString: current) + "/" + path
-            free(current)
-        }
+        let full = path.hasPrefix("/") ? path : Path.current + "/" + path
         return "/" + full.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
     }
 }

@@ -42,6 +42,11 @@ extension Dialogue {
             // An address named twice gets one copy (RFC 5321 4.1.1.3 leaves it to us; people expect one).
             for address in addresses where !current.recipients.contains(where: { $0.key == address.key }) {
                 current.recipients.append(address)
+                current.addressOctets += address.bytes.count + 8
+            }
+            guard current.addressOctets < Envelope.sizeLimit / 2 else {
+                reply("452 4.5.3 Too many recipients; send the message again to the others")
+                return
             }
             transaction = current
             reply("250 2.1.5 Recipient taken")

@@ -1,6 +1,5 @@
-// What lies at a path, and the few calls on paths that Unix has no words for: links, exact modes, trees.
+// What lies at a path, and calls on whole paths: links, exact modes, trees.
 import Glibc
-import Unix
 
 /// A directory entry as lstat tells it: a link is a link.
 public struct Entry: Equatable, Sendable {
@@ -52,13 +51,13 @@ public struct Entry: Equatable, Sendable {
         return String(decoding: buffer[..<max(0, count)], as: UTF8.self)
     }
 
-    static func makeLink(_ path: String, to target: String) throws(SystemError) {
+    public static func makeLink(_ path: String, to target: String) throws(SystemError) {
         if symlink(target, path) < 0 { throw SystemError("symlink", path) }
     }
 
     /// A new file of just this mode and content, whatever the umask: named when it is whole and on stable storage. Fails if
     /// the name is taken.
-    static func makeFile(_ name: String, in directory: borrowing Directory, with bytes: [UInt8], mode: UInt32) throws(SystemError) {
+    public static func makeFile(_ name: String, in directory: borrowing Directory, with bytes: [UInt8], mode: UInt32) throws(SystemError) {
         let file = try directory.createUnnamed(mode: mode)
         if fchmod(file.raw, mode) < 0 { throw SystemError("chmod", directory.path + "/" + name) }
         try IO.writeAll(file.raw, bytes)
@@ -70,11 +69,14 @@ public struct Entry: Equatable, Sendable {
 }
 
 /// Removing what a stranger may have filled.
-enum Tree {
+public enum Tree {
     /// Removes an entry and all beneath it. Links are removed, never followed: nothing outside the tree can be hit, whoever
     /// owns it and whatever they do meanwhile.
-    static func remove(_ name: String, in parent: borrowing Directory, depth: Int = 0) throws {
-        guard depth < 64 else { throw ProvisioningError("\(parent.path) is nested too deeply: remove it by hand") }
+    public static func remove(_ name: String, in parent: borrowing Directory) throws(SystemError) { try remove(name, in: parent, depth: 0) }
+
+    private static func remove(_ name: String, in parent: borrowing Directory, depth: Int) throws(SystemError) {
+        // Each level holds a descriptor and a piece of the stack.
+        guard depth < 64 else { throw SystemError("remove", parent.path, code: ENAMETOOLONG) }
         let inner: Directory
         do throws(SystemError) { inner = try parent.directory(name) } catch {
             if error.code == ENOENT { return }
@@ -87,7 +89,7 @@ enum Tree {
     }
 
     /// Dot files too, which Unix's own Listing passes over: a Maildir's folders begin with a dot.
-    private static func empty(_ directory: borrowing Directory, depth: Int) throws {
+    private static func empty(_ directory: borrowing Directory, depth: Int) throws(SystemError) {
         let raw = try directory.descriptor.duplicate().release()
         guard let stream = fdopendir(raw) else {
             close(raw)

@@ -1,0 +1,51 @@
+// Which module may use which. Arrows point down only: programs -> rooms -> Unix and Mail -> CUnix.
+
+enum Layer {
+    /// C headers and shims: CUnix, COpenSSL, CLDAP.
+    case c
+    /// A library target.
+    case room
+    /// An executable of the mail path: static, synchronous, single-threaded.
+    case mailPathProgram
+    /// semail, portal, provision: Foundation and others' packages are theirs alone.
+    case officeProgram
+
+    static let officePrograms: Set<String> = ["semail", "portal", "provision"]
+
+    init(_ module: String) {
+        let start = module.prefix(2)
+        if start.count == 2, start.first == "C", start.last!.isUppercase { self = .c }
+        else if start.first!.isUppercase { self = .room }
+        else if Layer.officePrograms.contains(module) { self = .officeProgram }
+        else { self = .mailPathProgram }
+    }
+}
+
+enum Arrows {
+    /// Rooms with rules of their own; all others may use Unix and Mail.
+    private static let rooms: [String: Set<String>] = [
+        "Mail": [],
+        "SMTP": ["Mail"],
+        "Unix": ["CUnix", "Glibc"],
+        // It makes what the others only read: control files and mailboxes.
+        "Provisioning": ["Unix", "Mail", "Control"],
+        "TLS": ["Unix", "Mail", "COpenSSL"],
+        "Directory": ["Unix", "Mail", "CLDAP"],
+    ]
+
+    /// What the office may use of others' packages.
+    private static let packages: [String: Set<String>] = [
+        "semail": ["Foundation", "ArgumentParser", "Glibc"],
+        "portal": ["Foundation", "Hummingbird"],
+        "provision": ["Foundation"],
+    ]
+
+    static func allows(_ module: String, _ used: String, among modules: Set<String>) -> Bool {
+        switch Layer(module) {
+        case .c: false
+        case .room: (rooms[module] ?? ["Unix", "Mail"]).contains(used)
+        case .mailPathProgram, .officeProgram:
+            if modules.contains(used), case .room = Layer(used) { true } else { packages[module]?.contains(used) == true }
+        }
+    }
+}

@@ -1,0 +1,109 @@
+// The text before each message in the queue: written, read back, read piece by piece, and marked in place.
+import Testing
+@testable import Mail
+
+@Suite struct EnvelopeTests {
+    static let full = Envelope(
+        received: 1_795_467_913_000_042, client: "192.0.2.1".octets, sender: Address("sender@example.org"),
+        recipients: [Address("x@semail.test")!, Address("\"a b\"@semail.test")!], is8Bit: true, isSMTPUTF8: true)
+
+    private func read(_ text: [UInt8]) throws -> (Envelope, Int) {
+        guard case .envelope(let envelope, let offset) = Envelope.read(text) else {
+            Issue.record("not read: \(text.text)")
+            throw AddressFault.syntax
+        }
+        return (envelope, offset)
+    }
+
+    /// Marks stand at places of the file; everything else is compared without them.
+    private func withoutMarks(_ envelope: Envelope) -> Envelope {
+        var copy = envelope
+        for index in copy.recipients.indices { copy.recipients[index].markOffset = 0 }
+        return copy
+    }
+
+    /// semail-queue.5 shows this; other programs may read it.
+    @Test func theFormIsThis() {
+        #expect(Self.full.encoded().text == """
+            semail 1
+            received 1795467913.000042
+            client 192.0.2.1
+            body 8bitmime
+            smtputf8 yes
+            from sender@example.org
+            to W x@semail.test
+            to W "a b"@semail.test
+
+
+            """)
+        #expect(Envelope(received: 1, sender: nil, recipients: []).encoded().text == "semail 1\nreceived 0.000001\nfrom \n\n")
+    }
+
+    static let several: [Envelope] = {
+        var done = full
+        done.recipients[1].isWaiting = false
+        var all = [full, done]
+        for sender in [nil, Address("a@b"), Address("\"q \\\" q\"@[IPv6:::1]"), Address("ü@例子")] {
+            for recipients in [["a@b"], ["\" \"@b", "c@d", "e@[192.0.2.1]"], (0..<300).map { "recipient\($0)@example.org" }] {
+                for flags in 0..<4 {
+                    all.append(Envelope(
+                        received: 999_999 + flags, client: flags == 1 ? "2001:db8::1".octets : [], sender: sender, recipients: recipients.map { Address($0)! },
+                        is8Bit: flags & 1 != 0, isSMTPUTF8: flags & 2 != 0))
+                }
+            }
+        }
+        return all
+    }()
+
+    @Test(arguments: several) func writtenItIsReadBack(envelope: Envelope) throws {
+        let text = envelope.encoded()
+        let (again, offset) = try read(text)
+        #expect(withoutMarks(again) == envelope)
+        #expect(offset == text.count)
+        #expect(again.encoded() == text)
+    }
+
+    @Test func theMessageBeginsBehindTheEmptyLine() throws {
+        let text = Self.full.encoded()
+        for message in ["", "x", "\n", "to W intruder@example.org\n\n", "\n\n\n"] {
+            let (again, offset) = try read(text + message.octets)
+            #expect(offset == text.count)
+            #expect(again.recipients.count == 2)
+        }
+    }
+
+    /// qrunner reads the beginning and asks for more while the envelope is not there yet.
+    @Test func everyBeginningIsIncompleteAndNoneMalformed() {
+        let text = Self.full.encoded()
+        for count in 0..<text.count { #expect(Envelope.read(Array(text[..<count])) == .incomplete, "after \(count) octets") }
+    }
+
+    @Test func alsoWhenItIsLong() {
+        let text = Envelope(received: 1, sender: Address("a@b"), recipients: (0..<1000).map { Address("recipient\($0)@example.org")! }).encoded()
+        #expect(text.count > 20_000)
+        for count in stride(from: 4096, to: text.count, by: 997) { #expect(Envelope.read(Array(text[..<count])) == .incomplete) }
+    }
+
+    @Test func eachMarkIsOneOctetOverwrittenInPlace() throws {
+        let text = Self.full.encoded()
+        let (envelope, _) = try read(text)
+        for (index, recipient) in envelope.recipients.enumerated() {
+            #expect(text[recipient.markOffset] == 0x57)
+            var marked = text
+            marked[recipient.markOffset] = 0x44
+            var expected = envelope
+            expected.recipients[index].isWaiting = false
+            #expect(try read(marked).0 == expected)
+        }
+    }
+
+    /// A later version may add lines; this one passes over them.
+    @Test func unknownLinesMeanNothing() throws {
+        let text = "semail 1\nreceived 1.000000\nlater version\nfrom a@b\ndsn x=y z\nto W c@d\n\n".octets
+        let (envelope, offset) = try read(text)
+        #expect(envelope.sender == Address("a@b"))
+        #expect(envelope.recipients.map(\.address) == [Address("c@d")!])
+        #expect(text[envelope.recipients[0].markOffset] == 0x57)
+        #expect(offset == text.count)
+    }
+}

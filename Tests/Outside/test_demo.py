@@ -1,0 +1,247 @@
+"""install.sh --demo, each time in a machine of its own: what it shows, and that nothing is left of it."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import struct
+import subprocess
+import termios
+import time
+
+import pytest
+
+from machine import REPOSITORY, Machine, await_true
+from test_install import refused
+
+DEMO = ["./install.sh", "--demo"]
+PROMPT = "Ctrl-C ends it all and removes it."
+
+
+@pytest.fixture(scope="module", autouse=True)
+def built():
+    """A build, so that no demo below waits for one."""
+    with Machine() as machine:
+        machine.run([*DEMO, "--once"], timeout=1800)
+
+
+@pytest.fixture
+def machine():
+    with Machine() as one:
+        yield one
+
+
+class Terminal:
+    """A command inside a machine, on a terminal of its own."""
+
+    def __init__(self, machine, arguments, **environment):
+        self.output = ""
+        self.descriptor, other = pty.openpty()
+        fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
+        # The terminal is the command's own: nothing on the way there is interrupted by its Ctrl-C.
+        self.process = subprocess.Popen(
+            machine.command(["setsid", "--ctty", *arguments]), stdin=other, stdout=other, stderr=other, start_new_session=True,
+            env={**machine.environment, "TERM": "xterm", **environment})
+        os.close(other)
+
+    def read(self, seconds):
+        """Whatever comes within SECONDS; False when the other end is gone."""
+        if not select.select([self.descriptor], [], [], seconds)[0]:
+            return True
+        try:
+            got = os.read(self.descriptor, 65536)
+        except OSError:
+            return False
+        self.output += got.decode(errors="replace").replace("\r\n", "\n")
+        return bool(got)
+
+    def wait_for(self, text, seconds=60):
+        end = time.monotonic() + seconds
+        while text not in self.output:
+            assert time.monotonic() < end and self.read(1), f"no {text!r} in:\n{self.output}"
+        return self
+
+    def press(self, keys):
+        os.write(self.descriptor, keys)
+
+    def wait(self, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and self.read(0.2):
+            pass
+        return self.process.wait(max(1, end - time.monotonic()))
+
+    def close(self):
+        self.process.kill()
+        self.process.wait()
+        os.close(self.descriptor)
+
+
+@pytest.fixture
+def terminal(machine):
+    opened = []
+
+    def open_one(arguments, **environment):
+        opened.append(Terminal(machine, arguments, **environment))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+def script_of(machine):
+    """The process id of install.sh."""
+    [pid] = [pid for pid, text in machine.processes().items() if text.startswith("/bin/bash ./install.sh")]
+    return pid
+
+
+def nothing_is_left(machine):
+    assert machine.changes() == {}
+    assert await_true(lambda: machine.processes() == {}, 5), machine.processes()
+    assert "2525" not in machine.run(["ss", "-Hltn"]).stdout
+    return True
+
+
+def test_once_shows_a_message_and_leaves_nothing(machine):
+    done = machine.run([*DEMO, "--once"])
+    assert done.returncode == 0, done.stdout
+    # The dialogue, both sides.
+    assert re.search(r"<- 220 .*\n   -> EHLO .*\n(?:   <- 250-.*\n)+   <- 250 .*\n   -> MAIL FROM:<ssow@semail.test>\n   <- 250 2\.1\.0 .*\n"
+                     r"   -> RCPT TO:<xredon@semail.test>\n   <- 250 2\.1\.5 .*\n   -> DATA\n   <- 354 ", done.stdout), done.stdout
+    # The file that arrived: where, whose, and what is in it.
+    shown = re.search(r"^   (/var/tmp/semail-demo\.[\d.]+/mnt/xredon/Maildir/new/\S+) \(-rw-------, user 3\d{4}, \d+ octets\)\n((?:   \| .*\n|   \|\n)+)",
+                      done.stdout, re.M)
+    assert shown, done.stdout
+    assert shown.group(2).startswith("   | Return-Path: <ssow@semail.test>\n   | Delivered-To: xredon@semail.test\n   | Received: ")
+    assert "   | It does, if you can read this.\n" in shown.group(2)
+    # Every step says how long it took.
+    assert len(re.findall(r"^   \d[\d.]* m?s$", done.stdout, re.M)) == 8
+    assert nothing_is_left(machine)
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing(machine, terminal):
+    demo = terminal(DEMO).wait_for(PROMPT)
+    home = re.search(r"made +(/var/tmp/semail-demo\.[\d.]+)\n", demo.output).group(1)
+    assert machine.run(["ls", home]).returncode == 0
+
+    # Each stage runs as a user of its own, and none as root.
+    users = {}
+    for pid, text in machine.processes().items():
+        name = text.split()[0].rpartition("/")[2]
+        if name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "svlogd"):
+            users.setdefault(name, set()).add(int(machine.facts(pid)["Uid"].split()[1]))
+    # Unless it delivers just now, as the mailbox's user.
+    users["maildir-deliver"] -= set(range(30000, 60000))
+    assert users == {"tcp-accept": {60990}, "smtpd-session": {60991}, "qrunner": {60992}, "maildir-deliver": {60992}, "svlogd": {60993}}
+    assert not re.search("6099[0-3]", machine.read("/etc/passwd"))
+
+    # What it says to type next works.
+    for command in re.findall(rf"^    ({re.escape(home)}/bin/semail .*)$", demo.output, re.M):
+        done = machine.run(["sh", "-c", command], environment={**machine.environment, "SEMAIL_HOME": home})
+        assert done.returncode == 0, f"{command}: {done.stdout}"
+    tail = re.search(r"^    (tail -F .*)$", demo.output, re.M).group(1).replace("-F", "-n 100")
+    assert "tcp-accept: info: listening address=127.0.0.1 port=2525" in machine.run(["sh", "-c", tail], check=True).stdout
+    manual = re.search(r"^    (man .*)$", demo.output, re.M).group(1)
+    assert machine.run(["sh", "-c", manual]).returncode == 0
+    assert f"    nc -C 127.0.0.1 2525 " in demo.output
+
+    demo.press(b"\x03")
+    assert demo.wait(20) == 0, demo.output
+    assert f"Ended; {home} is gone again." in demo.output
+    assert nothing_is_left(machine)
+
+
+def test_mutt_reads_the_message(machine, terminal):
+    demo = terminal(DEMO).wait_for(PROMPT)
+    command = re.search(r"^    (mutt -f \S+)$", demo.output, re.M).group(1)
+    # As a person would, but for the keys, which are given beforehand: the message to a file, then out.
+    mutt = terminal([*command.split(), "-n", "-F", "/dev/null", "-e",
+                     'set wait_key=no folder=/tmp move=no; push "<pipe-message>cat > /tmp/read-by-mutt<enter><exit>"'])
+    mutt.wait(30)
+    text = machine.read("/tmp/read-by-mutt")
+    assert "Subject: Does it arrive?\n" in text and text.endswith("It does, if you can read this.\n")
+    machine.run(["rm", "/tmp/read-by-mutt"], check=True)
+    demo.press(b"\x03")
+    assert demo.wait(20) == 0, demo.output
+    assert nothing_is_left(machine)
+
+
+@pytest.mark.parametrize("signal, code", [("INT", 0), ("TERM", 143), ("HUP", 143)])
+def test_a_signal_ends_it_though_a_client_is_connected(machine, terminal, signal, code):
+    demo = terminal(DEMO).wait_for(PROMPT)
+    with machine.client(2525):
+        machine.run(["kill", f"-{signal}", script_of(machine)], check=True)
+        assert demo.wait(20) == code, demo.output
+    assert nothing_is_left(machine)
+
+
+def test_ctrl_c_in_the_middle_leaves_nothing(machine, terminal):
+    for text in ("Packages", "Home", "Mailboxes", "Services", "-> DATA"):
+        demo = terminal(DEMO).wait_for(text)
+        demo.press(b"\x03")
+        assert demo.wait(30) in (0, 130), demo.output
+        assert nothing_is_left(machine)
+
+
+def test_killed_outright_its_services_end_and_the_next_demo_takes_over(machine, terminal):
+    terminal([*DEMO, "/var/tmp/d"]).wait_for(PROMPT)
+    machine.run(["kill", "-KILL", script_of(machine)], check=True)
+    assert await_true(lambda: machine.processes() == {}, 15), machine.processes()
+    done = machine.run([*DEMO, "/var/tmp/d", "--once"])
+    assert done.returncode == 0, done.stdout
+    # It found the directory, so it leaves it: empty.
+    assert machine.changes() == {"/var/tmp/d": "added"}
+    assert machine.run(["ls", "-A", "/var/tmp/d"]).stdout == ""
+
+
+def test_a_busy_port_is_said_and_another_can_be_chosen(machine):
+    with machine.listener(2525):
+        assert re.fullmatch(r"port 2525 is in use by python3 \(process \d+\): end it, or choose another port with --port", refused(machine, DEMO))
+        done = machine.run([*DEMO, "--port", "2626", "--once"])
+        assert done.returncode == 0, done.stdout
+    assert nothing_is_left(machine)
+
+
+def test_two_demos_at_once_do_not_meet(machine, terminal):
+    first = terminal([*DEMO, "/var/tmp/first"]).wait_for(PROMPT)
+    assert re.search(r"/var/tmp/first holds a demo that runs: ", refused(machine, [*DEMO, "/var/tmp/first", "--port", "2626", "--once"]))
+    second = machine.run([*DEMO, "/var/tmp/second", "--port", "2626", "--once"])
+    assert second.returncode == 0, second.stdout
+    # The first one did not notice.
+    machine.python("import smtplib; smtplib.SMTP('127.0.0.1', 2525, timeout=5).quit()")
+    first.press(b"\x03")
+    assert first.wait(20) == 0, first.output
+    assert nothing_is_left(machine)
+
+
+def test_a_directory_with_something_in_it_is_not_touched(machine):
+    machine.run(["sh", "-c", "mkdir /var/tmp/mine && echo precious > /var/tmp/mine/file"], check=True)
+    assert refused(machine, [*DEMO, "/var/tmp/mine"]).startswith("/var/tmp/mine is not empty: ")
+    assert machine.read("/var/tmp/mine/file") == "precious\n"
+
+
+def test_a_directory_that_services_cannot_enter_is_said(machine):
+    machine.run(["mkdir", "-m", "0700", "/var/tmp/closed"], check=True)
+    assert "the services' users cannot get into /var/tmp/closed/demo" in refused(machine, [*DEMO, "/var/tmp/closed/demo"])
+
+
+def test_a_file_system_that_runs_no_programs_is_said(machine):
+    machine.run(["sh", "-c", "mkdir /var/tmp/noexec && mount -t tmpfs -o noexec,mode=0755 none /var/tmp/noexec"], check=True)
+    assert "no programs can be run in /var/tmp/noexec/demo" in refused(machine, [*DEMO, "/var/tmp/noexec/demo"])
+
+
+def test_a_second_run_skips_what_is_done(machine):
+    done = machine.run([*DEMO, "--once"])
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^Packages\n   ok       .*runit", done.stdout, re.M)
+    assert re.search(r"^Programs: build\n   ok       up to date: tcp-accept ", done.stdout, re.M)
+
+
+def test_the_demo_runs_the_services_that_are_installed(machine, terminal):
+    demo = terminal([*DEMO, "/var/tmp/d"]).wait_for(PROMPT)
+    for path in sorted((REPOSITORY / "etc/service").rglob("run")):
+        assert machine.read(f"/var/tmp/d/service/{path.relative_to(REPOSITORY / 'etc/service')}") == path.read_text()
+    demo.press(b"\x03")
+    assert demo.wait(20) == 0, demo.output
+    assert nothing_is_left(machine)
