@@ -61,6 +61,7 @@ final class Runner {
                     // A bounce we have just made is told of like any other message.
                     takeTriggers()
                     if active.isEmpty && intake.isIdle { return .done }
+                    continue
                 }
             }
             try waitForEvents()
