@@ -39,9 +39,10 @@ struct Intake {
 
     /// Everything now: what is due later, what nobody told us of, what gave trouble.
     mutating func forceAll() {
+        look(at: troubled?.places ?? [])
+        troubled = nil
         forced = minutes
         mustScanNew = true
-        troubled?.time = 0
     }
 
     /// Looks through these places at the next opportunity.
