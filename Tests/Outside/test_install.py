@@ -5,7 +5,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -215,13 +214,13 @@ def test_logs_are_written_by_their_own_user(host):
         assert {facts[2] for facts in files.values()} == {int(user)}
 
 
-def test_doctor_finds_paths_as_they_should_be(host):
-    done = host.run(["semail", "doctor", "--json"])
-    report = json.loads(done.stdout)
-    findings = json.dumps(report)
-    # The machine has no network, so there is something to find; but nothing about paths.
-    for _, _, _, _, path, _ in hier():
-        assert f'"{path}' not in findings or "chmod" not in findings and "chown" not in findings, findings
+def test_doctor_finds_an_installation_well(host):
+    report = json.loads(host.run(["semail", "doctor", "--json"]).stdout)
+    levels = {finding["check"]: finding["level"] for finding in report["findings"]}
+    # The machine has no DNS, so there is something to note; but not about what was installed.
+    assert {check: levels[check] for check in ("home", "settings", "mailboxes", "postmaster", "qrunner", "port")} == {
+        check: "well" for check in ("home", "settings", "mailboxes", "postmaster", "qrunner", "port")}, report
+    assert report["isWell"] is True
 
 
 def test_manuals_are_found(host):
@@ -283,6 +282,19 @@ def test_restarting_does_not_wait_for_a_client_that_says_nothing(host):
         host.run(["sh", "-c", "echo '# gone astray' >> /etc/sv/semail-inbound/run"], check=True)
         done = host.run(INSTALL, timeout=60)
         assert done.returncode == 0 and "inbound restarted" in done.stdout, done.stdout
+
+
+@pytest.mark.parametrize("path, restarted", [
+    (f"{LIBEXEC}/smtpd-session", "inbound"), (f"{LIBEXEC}/maildir-deliver", "qrunner"),
+    ("/etc/sv/semail-inbound/log/run", "inbound's log"), (f"{LIBEXEC}/semail", None)])
+def test_what_runs_from_an_older_file_is_restarted(host, path, restarted):
+    """Also when the run that put the new file there was interrupted before it came to the services."""
+    host.run(["touch", path], check=True)
+    done = host.run(INSTALL)
+    assert done.returncode == 0, done.stdout
+    changed = [what for what, state in states(done.stdout).items() if state != "ok"]
+    assert changed == ([f"{restarted} restarted"] if restarted else [])
+    assert "\nNothing was changed.\n" in host.run(INSTALL).stdout
 
 
 def test_a_program_of_an_older_version_goes(host):
@@ -387,12 +399,32 @@ def test_a_port_in_use_names_the_holder(machine):
 
 
 def test_no_swift_is_said(machine):
-    toolchain = Path(shutil.which("swift")).resolve().parents[2]
-    # Neither a build nor what builds: both are hidden under empty directories.
-    for path in (toolchain, REPOSITORY / ".build"):
-        machine.run(["mount", "-t", "tmpfs", "none", path], check=True)
+    # No build, and nothing to build with: the one is hidden under an empty directory, the other under something that cannot be run.
+    machine.run(["mount", "-t", "tmpfs", "none", REPOSITORY / ".build"], check=True)
+    for path in filter(None, (shutil.which("swift"), "/opt/swift/usr/bin/swift")):
+        if Path(path).exists():
+            machine.run(["mount", "--bind", "/dev/null", Path(path).resolve()], check=True)
     sentence = refused(machine, environment={**machine.environment, "HOME": "/nonexistent"})
     assert sentence.startswith("no Swift on this machine: install it as https://")
+
+
+def test_a_build_belongs_to_whom_the_sources_belong(machine):
+    """sudo ./install.sh in somebody's own clone must not leave files there that are root's."""
+    machine.run(["sh", "-c", f"""set -e
+        useradd --create-home builder
+        mkdir /home/builder/semail /home/builder/bin
+        cp -r install.sh etc Package.swift Sources /home/builder/semail
+        printf '%s\\n' '#!/bin/sh' 'case $1 in --version) echo "Swift version 99.0"; exit;; esac' 'echo "built by $(id -un), whose home is $HOME, in $3"' \\
+            'mkdir -p "$3/.build/release" && cp {REPOSITORY}/.build/release/[a-z]* "$3/.build/release"' > /home/builder/bin/swift
+        chmod 755 /home/builder/bin/swift
+        chown -R builder: /home/builder"""], check=True)
+    done = machine.run(["/home/builder/semail/install.sh", "--demo", "--once"],
+                       environment={**machine.environment, "PATH": "/home/builder/bin:" + machine.environment["PATH"]})
+    assert done.returncode == 0, done.stdout
+    assert "built by builder, whose home is /home/builder, in /home/builder/semail" in done.stdout
+    files = machine.listing("/home/builder/semail")
+    assert "/home/builder/semail/.build/release/.install-built" in files
+    assert {facts[2] for facts in files.values()} == {int(machine.run(["id", "-u", "builder"]).stdout)}
 
 
 def test_a_swift_that_is_too_old_is_said(machine):
@@ -457,12 +489,11 @@ def test_systemd_hosts_have_runit_started_by_systemd(machine):
 
 def test_it_can_be_killed_at_any_moment_and_repeated(machine):
     supervise(machine)
-    began = time.monotonic()
     moments = 0
-    for tenths in range(1, 30):
+    for quarters in range(1, 20):
         run = machine.start(["setsid", "-w", *INSTALL])
         try:
-            run.wait(tenths / 10)
+            run.wait(quarters / 4)
             break
         except subprocess.TimeoutExpired:
             # The whole group, as when a connection breaks and the shell goes: nothing gets to clean up.
@@ -470,7 +501,7 @@ def test_it_can_be_killed_at_any_moment_and_repeated(machine):
             machine.run(["kill", "-KILL", *ours])
             run.wait()
             moments += 1
-    assert moments > 3
+    assert moments > 1
     done = machine.run(INSTALL)
     assert done.returncode == 0, done.stdout
     send(machine, f"postmaster@{DOMAIN}", "after all")

@@ -26,6 +26,8 @@ O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_NONBLOCK = 1, 2, 0o100, 0o1000, 0o4000
 O_TMPFILE = 0o20200000 if platform.machine() == "x86_64" else 0o20040000
 O_DIRECTORY = O_TMPFILE & ~0o20000000
 SIGCHLD = 17
+# As the C library's fork has it: CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, SIGCHLD.
+FORK = 0x01200011
 
 
 # -- the scene --------------------------------------------------------------
@@ -40,7 +42,8 @@ class Scene:
         self.queued = self.home / "queue/new/0000000000000000"
         self.queued.write_bytes(b"semail 1\nreceived 1.000000\nfrom a@b.example\nto W ssow@semail.test\n\nx\n")
         os.chown(self.queued, SMTPD_UID, SMTPD_GID)
-        os.chmod(self.queued, self.mode_of_sessions_files())
+        self.mode = self.mode_of_sessions_files()
+        os.chmod(self.queued, self.mode)
         for name in ("later/1", "hold"):
             (self.home / "queue" / name).mkdir(mode=0o700, exist_ok=True)
             os.chown(self.home / "queue" / name, QUEUE_UID, SMTPD_GID)
@@ -197,7 +200,8 @@ ATTEMPTS = {
     # Other programs, other processes.
     "execve": lambda p, s: p.call("execve", "/bin/true", 0, 0),
     "execveat": lambda p, s: p.call("execveat", AT_FDCWD, "/bin/true", 0, 0, 0),
-    "fork": lambda p, s: p.call("clone", SIGCHLD, 0, 0, 0, 0),
+    "fork": lambda p, s: p.call("clone", FORK, 0, 0, 0, 0),
+    "fork in another way": lambda p, s: p.call("clone", SIGCHLD, 0, 0, 0, 0),
     "clone3": lambda p, s: p.call("clone3", struct.pack("=8Q", 0, 0, 0, 0, SIGCHLD, 0, 0, 0), 64),
     # CLONE_THREAD lacks what it must come with: let through by the filter, it would be EINVAL.
     "a thread": lambda p, s: p.call("clone", 0x00010000, 0, 0, 0, 0),
@@ -267,7 +271,7 @@ EXPECTED = {
         "make a symbolic link": "allowed", "make a FIFO": "allowed",
         "truncate a queued message": "EACCES", "unlink a queued message": "EACCES", "rename a queued message": "EACCES",
         "link a queued message": "EACCES", "change a mode": "EACCES", "change an owner": "EACCES", "unlink another's mail": "EACCES",
-        "fork": "allowed", "clone3": "allowed", "a thread": None, "fork into a namespace of its own": None, "kill": "allowed", "tgkill": "allowed", "pidfd_open": "allowed",
+        "fork": "allowed", "fork in another way": "allowed", "clone3": "allowed", "a thread": None, "fork into a namespace of its own": None, "kill": "allowed", "tgkill": "allowed", "pidfd_open": "allowed",
         "execve": None, "execveat": None, "read another's memory": None, "io_uring": None, "keyctl": None, "userfaultfd": None,
         "ptrace": None, "open another's memory": None, "list the queue by what is open": None, "bpf": None, "give another limits": None, "unshare": None,
         "connect by TCP": "allowed", "bind a TCP port": "allowed", "reach the admin's socket": "EACCES",
@@ -280,7 +284,7 @@ EXPECTED = {
         **BY_LANDLOCK,
         "read a queued message": "allowed", "write a queued message": "allowed", "append to a queued message without waiting": "allowed",
         "list the queue": "allowed", "list the queue by what is open": "allowed", "hold a message": "allowed",
-        "unlink a queued message": "allowed",
+        "unlink a queued message": "allowed", **LINK,
         "unlink another's mail": "EACCES", "make a directory elsewhere": "EACCES",
     },
     # Has to become the mailboxes' users, and nothing of what it reads comes from a stranger.
@@ -324,11 +328,12 @@ def assert_refused(process, scene, who, other_service):
 
 
 def restore(scene, queued, mail):
-    for path, content, uid, gid in ((scene.queued, queued, SMTPD_UID, SMTPD_GID),
-                                    (scene.mail, mail, scene.lab.uid("xredon"), scene.lab.uid("xredon"))):
+    for path, content, uid, gid, mode in ((scene.queued, queued, SMTPD_UID, SMTPD_GID, scene.mode),
+                                          (scene.mail, mail, scene.lab.uid("xredon"), scene.lab.uid("xredon"), 0o600)):
         if not path.exists() or path.read_bytes() != content:
             path.write_bytes(content)
             os.chown(path, uid, gid)
+            os.chmod(path, mode)
     for path in scene.playground.iterdir():
         path.rmdir() if path.is_dir() and not path.is_symlink() else path.unlink()
     for digit in "123":
@@ -481,7 +486,6 @@ def test_qrunner(scene):
     assert_locked(pid, QUEUE_UID, SMTPD_GID)
     await_true(lambda: not scene.queued.exists())
     restore(scene, b"semail 1\nreceived 1.000000\nfrom a@b.example\nto W ssow@semail.test\n\nx\n", scene.mail.read_bytes())
-    os.chmod(scene.queued, 0o660)
     with Taken(pid) as process:
         assert process.call("getpid") == pid
         assert open_and_close(process, scene.home / "mailboxes/ssow@semail.test", 0, 0) >= 0

@@ -1,0 +1,348 @@
+# install.sh --domain NAME and --uninstall: this host runs SEMail, or does so no longer.
+# Read by install.sh.
+# shellcheck shell=bash disable=SC2154
+
+home=/var/lib/semail
+settings=/etc/semail
+libexec=/usr/local/libexec/semail
+share=/usr/local/share/semail
+users=(semail-accept semail-smtpd semail-queue semail-log)
+# What each service starts.
+declare -A stages=([inbound]='tcp-accept smtpd-session' [qrunner]='qrunner maildir-deliver')
+# Debian's runit has several directories of services, of which /etc/service is one at a time.
+service_links=(/etc/service /etc/runit/runsvdir/default /etc/runit/runsvdir/svmanaged)
+
+install_host() {
+    local needed=("${build_packages[@]}" iproute2 runit)
+    check_domain
+    # On systemd and sysvinit this package starts runit's runsvdir, now and at boot.
+    if [ -d /run/systemd/system ] || [ -f /etc/inittab ]; then needed+=(runit-run); fi
+    step 'Packages' packages "${needed[@]}"
+    step 'Programs: build' build
+    step 'Port 25' check_port
+    step 'Users' make_users
+    step 'Paths (etc/hier)' lay_out "$home"
+    step 'Programs and manuals' put_files
+    step 'Settings' make_settings
+    step 'Services' make_services
+    if [ "$changes" = 0 ]; then say 'Nothing was changed.'; else say "$changes things were made or changed."; fi
+    say 'Next: semail mailbox create OWNER ADDRESS gives somebody a mailbox; semail doctor looks whether all is well; man semail explains.'
+}
+
+check_domain() {
+    if [ -z "$domain" ]; then fail 'no domain: --domain NAME gives this host its name in mail'; fi
+    domain=${domain,,}
+    case $domain in
+    *[!a-z0-9.-]* | .* | *. | *..* | -* | *.-* | *-.*) misuse "--domain: $domain is no domain name" ;;
+    *.*) ;;
+    *) misuse "--domain: $domain has no dot in it; a name such as semail.example is wanted" ;;
+    esac
+}
+
+check_port() {
+    local holder pid
+    holder=$(holder_of_port 25)
+    pid=${holder##*process }
+    if [ -z "$holder" ]; then
+        thing ok 'free'
+    elif [[ $(readlink "/proc/${pid%)}/exe" 2> /dev/null || true) = "$libexec"/* ]]; then
+        thing ok 'SEMail has it'
+    else
+        fail "port 25 is in use by $holder: stop it, and see that it does not start again (systemctl disable --now NAME), then run this again"
+    fi
+}
+
+make_users() {
+    local name group
+    for name in "${users[@]}"; do
+        if getent passwd "$name" > /dev/null; then
+            thing ok "$name"
+        else
+            group=--user-group
+            if getent group "$name" > /dev/null; then group="--gid=$name"; fi
+            useradd --system "$group" --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --comment "SEMail ${name#semail-}" "$name"
+            thing made "$name"
+        fi
+    done
+    # What sessions put into the queue belongs to their group; qrunner reads it.
+    if [[ " $(id -nG semail-queue) " = *' semail-smtpd '* ]]; then
+        thing ok 'semail-queue in the group semail-smtpd'
+    else
+        usermod -a -G semail-smtpd semail-queue
+        thing made 'semail-queue in the group semail-smtpd'
+    fi
+}
+
+# lay_out HOME: makes what etc/hier says, and corrects what is otherwise.
+lay_out() {
+    local home=$1 type mode owner group path target
+    while read -r type mode owner group path _ target; do
+        path=${path/#HOME/$home}
+        case $type in
+        '' | '#'*) ;;
+        l) lay_link "$path" "$target" ;;
+        *) lay_path "$type" "$((8#$mode))" "$(id -u "$owner"):$(getent group "$group" | cut -d : -f 3)" "$path" ;;
+        esac
+    done < "$root/etc/hier"
+}
+
+lay_link() {
+    if [ "$(readlink "$1" || true)" = "$2" ]; then
+        thing ok "$1 -> $2"
+    elif [ -e "$1" ] && [ ! -L "$1" ]; then
+        fail "$1 is in the way: it should be a symbolic link to $2"
+    else
+        mkdir -p "$(dirname "$1")"
+        ln -sfn "$2" "$1"
+        thing made "$1 -> $2"
+    fi
+}
+
+lay_path() {
+    local type=$1 mode owner=$3 path=$4 state=ok
+    mode=$(printf %o "$2")
+    [ ! -L "$path" ] || fail "$path is a symbolic link and should be none"
+    mkdir -p "$(dirname "$path")"
+    case $type in
+    f) [ -e "$path" ] || return 0 ;;
+    d) [ -d "$path" ] || { mkdir -m 0700 "$path" && state=made; } ;;
+    p) [ -p "$path" ] || { mkfifo -m 0600 "$path" && state=made; } ;;
+    *) fail "etc/hier: there is no type $type" ;;
+    esac
+    if [ "$(stat -c '%a %u:%g' "$path")" != "$mode $owner" ]; then
+        [ $state = made ] || state=changed
+        chown -h "$owner" "$path"
+        chmod "$mode" "$path"
+    fi
+    thing $state "$path"
+}
+
+# put MODE FILE TARGET: a copy, whole or not at all.
+put() {
+    local state=made
+    if [ -e "$3" ]; then
+        state=changed
+        if cmp -s "$2" "$3"; then
+            [ "$(stat -c '%a %u:%g' "$3")" != "$1 0:0" ] || state=ok
+        fi
+    fi
+    if [ $state != ok ]; then
+        mkdir -p "$(dirname "$3")"
+        install -m "$1" -o root -g root "$2" "$3.fresh"
+        mv -f "$3.fresh" "$3"
+    fi
+    thing $state "$3"
+}
+
+# Every file but services and settings: MODE SOURCE TARGET.
+list_files() {
+    local name page
+    for name in "${programs[@]}"; do printf '%s\n' "755 $root/.build/release/$name $libexec/$name"; done
+    printf '%s\n' "644 $root/etc/hier $share/hier"
+    for page in "$root"/man/*.[1-9]; do
+        if [ -e "$page" ]; then printf '%s\n' "644 $page /usr/local/share/man/man${page##*.}/${page##*/}"; fi
+    done
+}
+
+put_files() {
+    local mode source target list=$share/files
+    scratch_directory
+    list_files | cut -d ' ' -f 3 > "$scratch/files"
+    # What an older version had and this one has not.
+    if [ -e "$list" ]; then
+        while read -r target; do
+            if ! grep -qxF "$target" "$scratch/files" && [ -e "$target" ]; then
+                rm -f "$target"
+                thing removed "$target"
+            fi
+        done < "$list"
+    fi
+    put 644 "$scratch/files" "$list"
+    while read -r mode source target; do put "$mode" "$source" "$target"; done < <(list_files)
+}
+
+# The host's name, and postmaster's mailbox: mail to postmaster must have somebody who gets it.
+make_settings() {
+    local hostname
+    "$libexec/semail" init "$home" --hostname "$domain" --json > "$scratch/init"
+    hostname=$(head -n 1 "$settings/hostname")
+    thing "$(made_by_init '/control/hostname')" "hostname $hostname"
+    [ "$hostname" = "$domain" ] || say "            (not $domain: settings are the admin's; semail config hostname $domain would change it)"
+    thing "$(made_by_init '/Maildir')" "postmaster is $(sed -n 's/.*"postmaster": "\(.*\)".*/\1/p' "$scratch/init")"
+}
+
+made_by_init() { if grep -qF "$1\"" "$scratch/init"; then say made; else say ok; fi; }
+
+make_services() {
+    local name dir link
+    for name in "${services[@]}"; do
+        dir=/etc/sv/semail-$name
+        put 755 "$root/etc/service/$name/log/run" "$dir/log/run"
+        put 755 "$root/etc/service/$name/run" "$dir/run"
+        for link in $(service_directories); do lay_link "$link/semail-$name" "$dir"; done
+    done
+    if [ -d /run/systemd/system ] && ! systemctl --quiet is-active runit.service; then
+        systemctl --quiet enable --now runit.service
+        thing made 'runit.service enabled and started'
+    fi
+    if ! is_supervised; then
+        say '   Nothing supervises /etc/service here, so nothing was started. This starts it:'
+        say '       setsid runsvdir -P /etc/service < /dev/null > /dev/null 2>&1 &'
+        return
+    fi
+    for name in "${services[@]}"; do
+        dir=/etc/sv/semail-$name
+        renew_service "$dir/log" "$name's log" "$dir/log/run"
+        read -ra programs_of_service <<< "${stages[$name]}"
+        renew_service "$dir" "$name" "$dir/run" "${programs_of_service[@]/#/$libexec/}"
+        await_service "$dir"
+        thing ok "$name runs"
+    done
+    is_greeted 25 10 || fail "port 25 gives no greeting: see /var/log/semail/inbound/current"
+    thing ok 'port 25 greets'
+}
+
+# /etc/service, and where else Debian's runit may look after its next start.
+service_directories() {
+    local dir
+    mkdir -p /etc/service
+    for dir in "${service_links[@]}"; do
+        if [ -d "$dir" ]; then readlink -f "$dir"; fi
+    done | sort -u
+}
+
+# Whether a runsvdir of this host (not one in some container) looks after /etc/service, or s6 after our services.
+is_supervised() {
+    local comm pid
+    if command -v s6-svok > /dev/null && s6-svok /etc/sv/semail-inbound; then return 0; fi
+    for comm in /proc/[0-9]*/comm; do
+        [ "$(cat "$comm" 2> /dev/null || true)" = runsvdir ] || continue
+        pid=${comm%/comm}
+        [ "$(readlink "$pid/ns/mnt" || true)" = "$(readlink /proc/self/ns/mnt)" ] || continue
+        if tr '\0' '\n' < "$pid/cmdline" | grep -qxE '/etc/service/?|/etc/runit/runsvdir/(current|default|svmanaged)/?'; then return 0; fi
+    done
+    return 1
+}
+
+service_pid() {
+    local status
+    status=$(sv status "$1" 2> /dev/null || true)
+    if [[ $status =~ ^run:\ [^\ ]+\ \(pid\ ([0-9]+)\) ]]; then
+        printf %s "${BASH_REMATCH[1]}"
+    elif command -v s6-svstat > /dev/null && s6-svok "$1" 2> /dev/null; then
+        s6-svstat -o pid "$1" | grep -v -- -1 || true
+    fi
+}
+
+signal_service() {
+    if command -v s6-svok > /dev/null && s6-svok "$1"; then s6-svc "-${2:0:1}" "$1"; else sv "$2" "$1" > /dev/null; fi
+}
+
+# renew_service DIR NAME FILE...: restarts what was started before one of its files was put there, now or in a run that did not
+# get as far as here. Sessions may go on for five seconds; then they are cut, and their clients try again.
+renew_service() {
+    local dir=$1 name=$2 file old='' tries
+    shift 2
+    for file; do
+        if [ "$file" -nt "$dir/supervise/status" ]; then old=$(service_pid "$dir"); fi
+    done
+    [ -n "$old" ] || return 0
+    signal_service "$dir" term
+    for ((tries = 0; tries < 100; tries++)); do
+        case $(service_pid "$dir") in
+        '' | "$old") ;;
+        *) break ;;
+        esac
+        [ $tries != 50 ] || signal_service "$dir" term
+        sleep 0.1
+    done
+    thing changed "$name restarted"
+}
+
+# runsvdir looks every five seconds what services there are. A service is up when it has stayed so for a second.
+await_service() {
+    local tries pid='' last='' same=0
+    for ((tries = 0; tries < 200; tries++)); do
+        pid=$(service_pid "$1")
+        if [ -n "$pid" ] && [ "$pid" = "$last" ]; then same=$((same + 1)); else same=0; fi
+        [ $same -lt 10 ] || return 0
+        last=$pid
+        sleep 0.1
+    done
+    tail -n 5 "/var/log/semail/${1##*-}/current" >&2 || true
+    fail "${1##*-} does not stay up: its last words are above, the rest in /var/log/semail/${1##*-}/current"
+}
+
+# -- and back ------------------------------------------------------------------
+
+uninstall_host() {
+    step 'Services' remove_services
+    step 'Programs, manuals and logs' remove_files
+    step 'Users' remove_users
+    if [ "$changes" = 0 ]; then say 'Nothing was changed: there is nothing to remove.'; fi
+    if [ -e "$home" ] || [ -e "$settings" ]; then
+        say "Kept: $home (mail, mailboxes, queue) and $settings (settings), and the users their files belong to. To be rid of them too:"
+        say "    rm -r $home $settings; userdel semail-queue; userdel semail-smtpd"
+    fi
+    say 'Packages are left as they are.'
+}
+
+remove_services() {
+    local name dir link
+    for name in "${services[@]}"; do
+        dir=/etc/sv/semail-$name
+        for link in "${service_links[@]}"; do
+            if [ "$(readlink "$link/semail-$name" || true)" = "$dir" ]; then
+                rm -f "$link/semail-$name"
+                thing removed "$link/semail-$name"
+            fi
+        done
+        [ -d "$dir" ] || continue
+        if command -v s6-svok > /dev/null && s6-svok "$dir"; then
+            fail "$dir is supervised by s6: take it out of s6's directory of services first (s6-svunlink)"
+        fi
+        end_service "$dir" || fail "$name does not end: see sv status $dir"
+        rm -rf "$dir"
+        thing removed "$dir"
+    done
+}
+
+remove_files() {
+    local target
+    if [ -e "$share/files" ]; then
+        while read -r target; do
+            if [ -e "$target" ]; then
+                rm -f "$target"
+                thing removed "$target"
+            fi
+        done < "$share/files"
+    fi
+    for target in /usr/local/bin/semail "$libexec" "$share" /var/log/semail; do
+        if [ -e "$target" ] || [ -L "$target" ]; then
+            rm -rf "$target"
+            thing removed "$target"
+        fi
+    done
+    # Those that were made for our files and are empty again. Debian has the rest.
+    rmdir --ignore-fail-on-non-empty /usr/local/libexec /usr/local/share/man/man[1-9] 2> /dev/null || true
+    # Nothing listens there any more.
+    rm -f "$home/run/qrunner"
+}
+
+remove_users() {
+    local name
+    for name in "${users[@]}"; do
+        getent passwd "$name" > /dev/null || continue
+        case $name in
+        semail-queue | semail-smtpd)
+            # A number that is free again may be given to somebody else, with all that belongs to it.
+            if [ -e "$home" ]; then
+                thing ok "$name (kept)"
+                continue
+            fi
+            ;;
+        esac
+        userdel "$name"
+        thing removed "$name"
+    done
+}
