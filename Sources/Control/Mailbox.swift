@@ -30,14 +30,23 @@ public struct Mailbox: Equatable, Sendable {
     }
 
     public init?(_ text: [UInt8]) {
-        var values: [String: String] = [:]
+        // No dictionary: every session reads one of these, and a dictionary costs more than all else about it.
+        var owner: String?, uid: UInt32?, gid: UInt32?, maildir: String?
+        var state: State? = .active
         for line in text.split(separator: 10) {
             let parts = line.split(separator: 32, maxSplits: 1)
             guard parts.count == 2 else { return nil }
-            values[String(decoding: parts[0], as: UTF8.self)] = String(decoding: parts[1], as: UTF8.self)
+            let value = String(decoding: parts[1], as: UTF8.self)
+            switch String(decoding: parts[0], as: UTF8.self) {
+            case "owner": owner = value
+            case "uid": uid = UInt32(value)
+            case "gid": gid = UInt32(value)
+            case "maildir": maildir = value
+            case "state": state = State(rawValue: value)
+            default: break
+            }
         }
-        guard let owner = values["owner"], let uid = values["uid"].flatMap({ UInt32($0) }), let gid = values["gid"].flatMap({ UInt32($0) }),
-              let maildir = values["maildir"], maildir.hasPrefix("/"), let state = State(rawValue: values["state"] ?? "active") else { return nil }
+        guard let owner, let uid, let gid, let maildir, maildir.utf8.first == 0x2f, let state else { return nil }
         self.init(owner: owner, uid: uid, gid: gid, maildir: maildir, state: state)
     }
 }
@@ -85,7 +94,7 @@ public struct Mailboxes: ~Copyable {
 extension Mailbox {
     /// The directory the Maildir is in: the root of its volume, whose room is the mailbox's room.
     public var volume: String {
-        let parent = maildir.lastIndex(of: "/").map { String(maildir[..<$0]) } ?? ""
+        let parent = maildir.utf8.lastIndex(of: 0x2f).map { String(maildir[..<$0]) } ?? ""
         return parent.isEmpty ? "/" : parent
     }
 }

@@ -47,13 +47,13 @@ public struct Delivery {
     /// Delivers all; each message has an outcome of its own.
     public static func run(_ messages: [Message], to maildir: inout Maildir) -> [Outcome] {
         var outcomes = [Outcome](repeating: .delivered, count: messages.count)
+        let doubtful = messages.compactMap { $0.mayBeThere ? $0.name : nil }
+        let read: Set<String>
+        do throws(SystemError) { read = try maildir.read(among: Set(doubtful)) } catch { return messages.map { _ in outcome(error) } }
         var written: [(Int, Maildir.Written)] = []
         for (index, message) in messages.enumerated() {
+            if let name = message.name, read.contains(name) { continue }
             do throws(SystemError) {
-                if message.mayBeThere, let name = message.name, maildir.hasRead(name) {
-                    try maildir.flushRead()
-                    continue
-                }
                 written.append((index, try maildir.write(prefix: message.prefix, source: message.source, name: message.name)))
             } catch { outcomes[index] = outcome(error) }
         }

@@ -62,20 +62,27 @@ public struct Maildir: ~Copyable {
         }
     }
 
-    /// Whether a message of that name was delivered before and its reader has taken it from new to cur since.
-    public func hasRead(_ name: String) -> Bool {
-        guard let listing = try? cur.list() else { return false }
-        while let file = listing.next() { if file.hasPrefix(name + ".") { return true } }
-        return false
+    /// Those of the names under which messages were delivered before and their reader has taken them from new to cur since.
+    public func read(among names: Set<String>) throws(SystemError) -> Set<String> {
+        guard !names.isEmpty else { return [] }
+        let listing = try cur.list()
+        var found: Set<String> = []
+        while let file = listing.next() {
+            // A name is the first two parts of the file's: seconds and queue id.
+            let parts = file.utf8.split(separator: 0x2e, maxSplits: 2)
+            guard parts.count == 3 else { continue }
+            let name = "\(Substring(parts[0])).\(Substring(parts[1]))"
+            if names.contains(name) { found.insert(name) }
+        }
+        // The reader's moves may not be on the disk yet, and we are about to count on them.
+        if !found.isEmpty { try cur.flush() }
+        return found
     }
 
     /// Takes back what was published and could not be flushed.
     public func withdraw(_ written: Written) { try? new.remove(written.final) }
 
     public func flush() throws(SystemError) { try new.flush() }
-
-    /// Before one counts on what a reader has moved to cur: the move itself may not be on the disk yet.
-    public func flushRead() throws(SystemError) { try cur.flush() }
 
     /// Removes what deliveries that died left in tmp, 36 hours ago or longer, as the specification asks.
     public func removeLeftovers() {

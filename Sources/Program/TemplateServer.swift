@@ -28,6 +28,7 @@ public enum TemplateServer {
             }
             // With nobody waiting, requests would go unheard: they are refused here until a fork succeeds again.
             let isShort = waiting == 0
+            var isBroken = false
             let ready = try IO.waitReadable([signals.descriptor.raw, taken.first.raw], orClosed: socket, readable: isShort, milliseconds: waiting < spares ? 100 : nil)
             guard let ready else { continue }
             if ready[1] { waiting -= note(taken.first.raw, &processes) }
@@ -38,13 +39,18 @@ public enum TemplateServer {
                     // It may have taken work since we last looked, and ended: its word is in the pipe before its end is.
                     if processes[pid]?.isEmpty == true { waiting -= note(taken.first.raw, &processes) }
                     guard let tag = processes.removeValue(forKey: pid) else { continue }
-                    if tag.isEmpty { waiting -= 1 } else { report(tag, status, to: socket) }
+                    if !tag.isEmpty { report(tag, status, to: socket); continue }
+                    waiting -= 1
+                    // Killed while it waited, or just after it took work that nobody will now report: the starter must not
+                    // wait for that for ever. It ends with us, and its supervisor starts both again.
+                    if status != 0 { isBroken = true }
                 }
             }
-            if ready[2], isShort, let (bytes, descriptors) = try? Socket.receive(socket, limit: limit) {
+            if isBroken { Socket.shutDown(socket) }
+            if ready[2], isShort, !isBroken, let (bytes, descriptors) = try? Socket.receive(socket, limit: limit) {
                 descriptors.forEach(Socket.close)
                 report(Array(bytes.prefix(8)), Template.couldNotFork, to: socket)
-            } else if ready[2] {
+            } else if ready[2] || isBroken {
                 // The starter is gone. The spare ones see it too and end; the others finish their work.
                 while !processes.isEmpty {
                     _ = try IO.waitReadable([signals.descriptor.raw], milliseconds: nil)

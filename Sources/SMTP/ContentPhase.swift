@@ -5,8 +5,9 @@ extension Dialogue {
     /// Prepares for content; the replies that come before it are the commands' own.
     mutating func expectContent(_ form: Content.Form) {
         contentReader = Content(form, limits: limits, takesLF: client.isByHand)
-        input.grow(to: 65536)
-        content.reserveCapacity(65536)
+        input.grow(to: InputBuffer.contentCapacity)
+        // With room for the Received line before the first piece: an array that grows is two for a moment.
+        content.reserveCapacity(InputBuffer.contentCapacity + 4096)
     }
 
     mutating func takeContent() -> Bool {

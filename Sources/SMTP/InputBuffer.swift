@@ -5,6 +5,9 @@ public final class InputBuffer {
     private var start = 0
     private var end = 0
 
+    /// While a message comes: larger reads are not faster, and cost memory in every session.
+    static let contentCapacity = 32768
+
     /// Enough for most dialogues without touching a second page.
     public init(capacity: Int = 4096) { bytes = .allocate(byteCount: capacity, alignment: 16) }
     deinit { bytes.deallocate() }

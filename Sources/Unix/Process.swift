@@ -18,8 +18,8 @@ public struct Environment: Sendable {
 
     public subscript(name: String) -> String? {
         get {
-            let prefix = name + "="
-            return entries.first { $0.hasPrefix(prefix) }.map { String($0.dropFirst(prefix.count)) }
+            let prefix = Array((name + "=").utf8)
+            return entries.first { $0.utf8.starts(with: prefix) }.map { String(decoding: $0.utf8.dropFirst(prefix.count), as: UTF8.self) }
         }
         set {
             let prefix = name + "="

@@ -22,7 +22,8 @@ struct Worker: ~Copyable {
 
     func run() throws -> Ending {
         var maildir: Maildir?
-        while let (bytes, files) = try Socket.receive(socket, limit: 128 * 1024) {
+        // A qrunner that was killed, not ended, resets the socket: no more work either way.
+        while let (bytes, files) = (try? Socket.receive(socket, limit: 128 * 1024)) ?? nil {
             Process.endAfter(seconds: Worker.batchSeconds)
             let messages = try Worker.messages(bytes, files)
             var outcomes: [Delivery.Outcome]

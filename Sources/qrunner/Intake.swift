@@ -10,6 +10,8 @@ struct Intake {
 
     /// Names may wait in queue/new that nobody told us of: at the start, after an overflow, or when we had no room.
     private(set) var mustScanNew = true
+    private var lastScan = Clock.monotonicMilliseconds()
+    private static let scanMilliseconds = 3_600_000
     /// Minutes for which messages wait, in order.
     private var minutes: [Int]
     /// Places with messages that could not be worked on, and when to look there again (seconds since 1970).
@@ -69,8 +71,11 @@ struct Intake {
                 troubled = nil
                 look(at: places)
             }
+            // A session that was killed between naming its message and telling us leaves one that only a look finds.
+            if Clock.monotonicMilliseconds() - lastScan >= Intake.scanMilliseconds { mustScanNew = true }
             if mustScanNew {
                 mustScanNew = false
+                lastScan = Clock.monotonicMilliseconds()
                 begin(.new, store)
             } else if let minute = forced.popLast() {
                 minutes.removeAll { $0 == minute }

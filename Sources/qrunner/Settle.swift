@@ -50,8 +50,8 @@ extension Runner {
             message.deferrals = []
         }
         if !message.failures.isEmpty {
-            for (_, failure) in message.failures { log("failed", message, failure) }
             try bounce(message)
+            for (_, failure) in message.failures { log("failed", message, failure) }
         }
         guard !message.deferrals.isEmpty || message.isPostponed else {
             try store.remove(message.id, from: message.open.place)

@@ -2,6 +2,7 @@
 // up at first use is then set up once, and the forks find it done.
 import Control
 import Mail
+import Program
 import Queue
 import SMTP
 import Unix
@@ -22,8 +23,13 @@ enum WarmUp {
 
     static func run(_ station: Station) {
         let settings = station.settings
-        _ = Mailbox(Mailbox(owner: "a", uid: 1, gid: 1, maildir: "/a/b").encoded)?.volume
-        _ = try? station.resolver.resolve(Address(localPart: [0x61], domain: [0x61]), hostname: settings.hostname, localAddress: "::1")
+        let address = Address(localPart: [0x61], domain: [0x61])
+        if let mailbox = Mailbox(Mailbox(owner: "a", uid: 1, gid: 1, maildir: "/a/b").encoded) {
+            if case .mailboxes(let found) = Resolution.mailboxes([(address, mailbox)]) { _ = found.map(\.0) + found.map { _ in address } }
+            _ = mailbox.volume
+        }
+        _ = Log.program
+        _ = try? station.resolver.resolve(address, hostname: settings.hostname, localAddress: "::1")
         _ = Environment(["PROTO=TCP", "TCPREMOTEIP=::1"])["TCPREMOTEIP"]
         _ = QueueID.make(microseconds: Clock.microseconds())
         var client = Client()

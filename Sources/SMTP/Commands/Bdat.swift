@@ -13,7 +13,7 @@ extension Dialogue {
             return
         }
         guard let current = transaction, current.accepted > 0 else {
-            input.grow(to: 65536)
+            input.grow(to: InputBuffer.contentCapacity)
             mode = .unwantedChunk(left: size)
             return
         }
