@@ -8,6 +8,7 @@ their ids with the home they belong to.
 
 import atexit
 import contextlib
+import ctypes
 import errno
 import hashlib
 import os
@@ -141,6 +142,15 @@ class Lab(semailtest.Home):
         """What `semail queue flush` does: everything is tried now."""
         self.processes["qrunner"].send_signal(signal.SIGALRM)
 
+    def settle(self, seconds=120):
+        """Until the queue is empty: what was put off is tried now."""
+        end = time.monotonic() + seconds
+        while self.queue_files():
+            assert time.monotonic() < end, f"still in the queue: {[str(path) for path in self.queue_files()[:10]]}\n{self.report()}"
+            if self.processes["qrunner"].poll() is None:
+                self.flush()
+            await_true(lambda: not self.queue_files(), 2)
+
     def messages(self, owner):
         return [path.read_bytes() for path in self.delivered(owner)]
 
@@ -174,6 +184,7 @@ class Volume:
                        check=True, capture_output=True)
 
     def mount(self, place):
+        enter_own_mounts()
         subprocess.run(["mount", "-o", "loop,nodev,nosuid,noexec", str(self.image), str(place)], check=True)
         self.place = Path(place)
 
@@ -231,6 +242,22 @@ class Volume:
         self.thaw()
         self.umount()
         self.image.unlink(missing_ok=True)
+
+
+_own_mounts = False
+_libc = ctypes.CDLL(None, use_errno=True)
+_CLONE_NEWNS, _MS_REC, _MS_PRIVATE = 0x20000, 0x4000, 1 << 18
+
+
+def enter_own_mounts():
+    """What is mounted from now on is mounted for this process and those it starts, and goes with them. In nobody else's
+    copy of our mounts does a file system live on that we have unmounted."""
+    global _own_mounts
+    if _own_mounts:
+        return
+    if _libc.unshare(_CLONE_NEWNS) or _libc.mount(None, b"/", None, _MS_REC | _MS_PRIVATE, None):
+        raise OSError(ctypes.get_errno(), "no mounts of our own")
+    _own_mounts = True
 
 
 def only(found):
@@ -744,7 +771,8 @@ class Supervisor:
         self._lab, self._pause = lab, pause
         self._ending = threading.Event()
         self._chance = random.Random(7)
-        self.restarts = {"tcp-accept": 0, "qrunner": 0}
+        # Not counting the first start.
+        self.restarts = {"tcp-accept": -1, "qrunner": -1}
         # Not one that the kernel gives to clients: a client of a closed port could be connected to itself.
         self.port = free_port()
         self._threads = [threading.Thread(target=self._watch, args=arguments) for arguments in (

@@ -3,7 +3,6 @@
 First the calls themselves, as strace(1) sees them; then the power goes, many times, while clients send.
 """
 
-import os
 import re
 import shutil
 import subprocess
@@ -217,16 +216,16 @@ def assert_recovers(lab, load, what, before=None):
                     torn.append(fault)
     assert not torn, f"{what}: torn after the cut: {torn[:10]}"
     tmp = sum(len(lab.leftovers(owner)) for owner in OWNERS)
-    process = lab.spawn(lab.program("qrunner"), ["-u", semailtest.QUEUE_USER, "--once"], log="qrunner")
-    assert process.wait(120) == 0, lab.report()
-    assert lab.queue_files() == [], lab.report()
+    lab.start_qrunner()
+    lab.settle()
+    assert lab.stop_process("qrunner") == 0, lab.report()
     account = Account(load, lab, before)
     print(f"{what}: {len(waiting)} in the queue, {in_maildirs} in Maildirs, {tmp} in tmp; then {account}")
     account.assert_nothing_lost()
     return account
 
 
-def test_power_cut(tmp_path_factory):
+def test_power_cut():
     """Pictures of all disks at one moment while clients send; each is a machine whose power went then."""
     total = {"acknowledged": 0, "more": 0, "duplicates": 0}
     print()

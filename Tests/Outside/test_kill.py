@@ -52,16 +52,6 @@ def kill(lab, target, chance):
     return killed
 
 
-def settle(lab, seconds=120):
-    """Until the queue is empty: what was put off is tried now."""
-    end = time.monotonic() + seconds
-    while lab.queue_files():
-        assert time.monotonic() < end, f"still in the queue: {[str(path) for path in lab.queue_files()[:10]]}\n{lab.report()}"
-        if lab.processes["qrunner"].poll() is None:
-            lab.flush()
-        await_true(lambda: not lab.queue_files(), 2)
-
-
 def test_kill_under_load():
     chance = random.Random(20)
     with Lab(owners=OWNERS) as lab, Supervisor(lab) as supervisor:
@@ -79,7 +69,7 @@ def test_kill_under_load():
                         processes_killed += killed
                         break
                 load.wait_acknowledged(20, 30)
-        settle(lab)
+        lab.settle()
         # A killed delivery may have had its successor, and be at work still.
         await_true(lambda: not processes(lab, "delivery"))
         account = Account(load, lab)
@@ -122,7 +112,7 @@ def test_leftovers_in_tmp():
 
 # -- at every call ----------------------------------------------------------
 
-# What a message's way consists of: (who is killed, call, from the how manieth of this call on there is none).
+# What a message's way consists of: who is killed, and at which calls.
 STEPS = {
     "session": ["openat", "write", "fsync", "linkat"],
     "qrunner": ["openat", "pread64", "sendmsg", "recvmsg", "unlinkat"],
@@ -134,51 +124,49 @@ MOST = 8 if LONG else 3
 @pytest.mark.parametrize("who", STEPS)
 def test_kill_at_every_call(who):
     """At the entrance and at the exit of each call: the first of its kind, the second, and so on."""
-    cases = outcomes = copies = 0
+    cases, acknowledged = 0, []
     with Lab() as lab, Supervisor(lab, pause=(0, 0.05)):
         for call in STEPS[who]:
             for number in range(1, MOST + 1):
                 reached = False
                 for when in ("entry", "exit"):
                     marker = f"{who} {call} {number} {when}"
-                    reached |= kill_at(lab, who, call, number, when, marker)
-                    cases += 1
+                    was_taken, was_killed = kill_at(lab, who, call, number, when, marker)
+                    acknowledged += [marker] * was_taken
+                    reached |= was_killed
+                    cases += was_killed
                 if not reached:
                     break
-        settle(lab)
+        lab.settle()
         found = {}
         for owner in ("ssow", "xredon"):
             for message in lab.messages(owner):
                 marker = message.partition(b"X-Marker: ")[2].partition(b"\n")[0].decode()
                 assert message.endswith(b"whole\n"), message
                 found[marker, owner] = found.get((marker, owner), 0) + 1
-        lost = [(marker, owner) for marker in ACKNOWLEDGED.pop(lab.directory, []) for owner in ("ssow", "xredon") if not found.get((marker, owner))]
+        lost = [(marker, owner) for marker in acknowledged for owner in ("ssow", "xredon") if (marker, owner) not in found]
         doubled = [key for key, copies in found.items() if copies > 1]
         print(f"\n{who}: killed at {cases} calls, {len(lost)} lost, {len(doubled)} duplicates")
         assert not lost and not doubled, (lost, doubled)
 
 
-ACKNOWLEDGED = {}
-
-
 def kill_at(lab, who, call, number, when, marker):
-    """Sends a message to two mailboxes while the call is waited for; true if the process was killed there."""
+    """Sends a message to two mailboxes while the call is waited for; whether it was acknowledged, and whether somebody was killed."""
+    was_taken = False
     victim = {"session": lab.session_template, "qrunner": lambda: lab.pid("qrunner"), "delivery": lab.delivery_template}[who]
     assert await_true(lambda: lab.is_up()), lab.report()
     with Killing(victim(), call, number, when, children_only=who != "qrunner") as killing:
         try:
-            with Dialogue(lab.port, timeout=5) as client:
+            with Dialogue(lab.port, timeout=2) as client:
                 if client.reply()[0] == 220 and client.say("EHLO client.example") == 250:
                     client.say("MAIL FROM:<someone@elsewhere.example>")
                     for owner in ("ssow", "xredon"):
                         client.say(f"RCPT TO:<{owner}@semail.test>")
-                    if client.say("DATA") == 354 and client.message(f"X-Marker: {marker}\r\n\r\nwhole\r\n".encode()) == 250:
-                        ACKNOWLEDGED.setdefault(lab.directory, []).append(marker)
+                    was_taken = client.say("DATA") == 354 and client.message(f"X-Marker: {marker}\r\n\r\nwhole\r\n".encode()) == 250
         except OSError:
             pass
         if who != "session":
             # Until it was worked on, and nobody was killed.
             await_true(lambda: killing.has_killed() or not list((lab.directory / "queue/new").iterdir()), 3)
         time.sleep(0.05)
-        killed = killing.has_killed()
-    return killed
+        return was_taken, killing.has_killed()

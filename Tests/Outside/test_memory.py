@@ -1,13 +1,12 @@
 """What sessions cost in memory: those that wait, and those that carry large messages."""
 
-import os
 import threading
 import time
 
 import pytest
 
 import faultlab
-from faultlab import LONG, Dialogue, Lab, children, fill_to, is_alive, rollup, status
+from faultlab import LONG, Dialogue, Lab, children, fill_to, rollup, status
 from semailtest import await_true
 
 SESSIONS = 300
