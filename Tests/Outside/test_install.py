@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from machine import REPOSITORY, Machine, await_true
+from machine import PROGRAMS, REPOSITORY, Machine, await_true
 
 DOMAIN = "semail.example"
 INSTALL = ["./install.sh", "--domain", DOMAIN]
@@ -91,8 +91,8 @@ def test_the_first_run_makes_everything(host):
     for kind, _, _, _, path, target in hier():
         if kind != "f":
             assert made.pop(f"{path} -> {target}" if kind == "l" else path) == "made"
-    for name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "semail"):
-        assert made[f"{LIBEXEC}/{name}"] == "made"
+    for program in PROGRAMS:
+        assert made[f"{LIBEXEC}/{program.name}"] == "made"
     for page in (REPOSITORY / "man").glob("*.[1-9]"):
         assert made[f"/usr/local/share/man/man{page.suffix[1:]}/{page.name}"] == "made"
     assert made[f"hostname {DOMAIN}"] == "made"
@@ -415,7 +415,7 @@ def test_a_build_belongs_to_whom_the_sources_belong(machine):
         mkdir /home/builder/semail /home/builder/bin
         cp -r install.sh etc Package.swift Sources /home/builder/semail
         printf '%s\\n' '#!/bin/sh' 'case $1 in --version) echo "Swift version 99.0"; exit;; esac' 'echo "built by $(id -un), whose home is $HOME, in $3"' \\
-            'mkdir -p "$3/.build/release" && cp {REPOSITORY}/.build/release/[a-z]* "$3/.build/release"' > /home/builder/bin/swift
+            'mkdir -p "$3/.build/release" && cd {REPOSITORY}/.build/release && cp tcp-accept smtpd-session qrunner maildir-deliver semail "$3/.build/release"' > /home/builder/bin/swift
         chmod 755 /home/builder/bin/swift
         chown -R builder: /home/builder"""], check=True)
     done = machine.run(["/home/builder/semail/install.sh", "--demo", "--once"],
