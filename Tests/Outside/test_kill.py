@@ -23,7 +23,11 @@ KILLS = 100 if LONG else 14
 
 def processes(lab, target):
     """The ids of what TARGET names, as far as there are any now."""
-    accept, qrunner = (lab.processes[name].pid for name in ("tcp-accept", "qrunner"))
+    # For a moment the supervisor has none: the old one is taken off its list, the new one not yet on it.
+    running = [lab.processes.get(name) for name in ("tcp-accept", "qrunner")]
+    if None in running:
+        return []
+    accept, qrunner = (process.pid for process in running)
     session_templates, delivery_templates = children(accept), children(qrunner)
     sessions = [pid for template in session_templates for pid in children(template)]
     deliveries = [pid for template in delivery_templates for pid in children(template)]

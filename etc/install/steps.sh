@@ -122,6 +122,14 @@ as_builder() {
     fi
 }
 
+# run_swift ARGUMENT...: with a directory for what it leaves behind, which goes with $scratch.
+run_swift() {
+    scratch_directory
+    chmod 711 "$scratch"
+    mkdir -p -m 1777 "$scratch/swift"
+    as_builder env TMPDIR="$scratch/swift" "$swift" "$@"
+}
+
 # Release executables, unless nothing has changed since the last ones were made.
 build() {
     local started mark=$root/.build/release/.install-built
@@ -132,7 +140,7 @@ build() {
     find_swift
     say "   swift build -c release (a first build takes some minutes)"
     started=$(date +%s.%N)
-    as_builder "$swift" build --package-path "$root" -c release || fail 'the build failed: its last words are above'
+    run_swift build --package-path "$root" -c release || fail 'the build failed: its last words are above'
     as_builder touch -d "@$started" "$mark"
     thing made "${programs[*]}"
 }

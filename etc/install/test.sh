@@ -29,12 +29,11 @@ run_tests() {
 
 unit_tests() {
     local code=0
-    # Written by whom the build belongs to; read are the failures, not the list of what passed.
-    chmod 1777 "$scratch"
+    # Shown are the failures, not the list of what passed.
     set -o pipefail
-    as_builder "$swift" test --package-path "$root" --parallel --xunit-output "$scratch/unit.xml" 2>&1 | sed -u '/^[◇✔]/d' || code=$?
+    run_swift test --package-path "$root" --parallel --xunit-output "$scratch/swift/unit.xml" 2>&1 | sed -u '/^[◇✔]/d' || code=$?
     set +o pipefail
-    count 'swift test' $code "$scratch"/unit*.xml
+    count 'swift test' $code "$scratch"/swift/unit*.xml
 }
 
 outside_tests() {
