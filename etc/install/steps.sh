@@ -101,7 +101,7 @@ find_swift() {
         if [ -x "$candidate" ]; then
             swift=$candidate
             wanted=$(sed -n '1s/.*tools-version: *//p' "$root/Package.swift")
-            version=$(as_builder "$swift" --version 2> /dev/null | sed -n 's/.*Swift version \([0-9.]*\).*/\1/p' | head -n 1)
+            version=$(run_swift --version 2> /dev/null | sed -n 's/.*Swift version \([0-9.]*\).*/\1/p' | head -n 1)
             if [ "$(printf '%s\n' "$wanted" "$version" | sort -V | head -n 1)" != "$wanted" ]; then
                 fail "Swift $wanted or newer is needed, and $swift is ${version:-of an unknown version}: see https://www.swift.org/install/linux/"
             fi
@@ -126,7 +126,8 @@ as_builder() {
 run_swift() {
     scratch_directory
     chmod 711 "$scratch"
-    mkdir -p -m 1777 "$scratch/swift"
+    mkdir -p "$scratch/swift"
+    chmod 1777 "$scratch/swift"
     as_builder env TMPDIR="$scratch/swift" "$swift" "$@"
 }
 
