@@ -95,6 +95,7 @@ build_packages=(ca-certificates git gcc libc6-dev libstdc++-12-dev)
 # Where Swift is: sudo's PATH is not the admin's.
 find_swift() {
     local candidate home='' version wanted
+    scratch_directory
     [ -z "${SUDO_USER-}" ] || home=$(getent passwd "$SUDO_USER" | cut -d : -f 6)
     for candidate in "$(command -v swift || true)" "$home"/.local/share/swiftly/bin/swift "$home"/.swiftly/bin/swift ~/.local/share/swiftly/bin/swift \
         /opt/swift*/usr/bin/swift /usr/local/swift*/usr/bin/swift /usr/share/swift*/usr/bin/swift /usr/libexec/swift*/bin/swift; do
