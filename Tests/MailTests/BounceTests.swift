@@ -31,11 +31,11 @@ import Testing
     }
 
     static func bounce(
-        _ failures: [Failure] = [Failure(recipient: Address("x@semail.test")!, status: "5.1.1".octets, text: "There is no such mailbox".octets)],
+        _ failures: [Fate] = [Fate(recipient: Envelope.Recipient(Address("x@semail.test")!), status: "5.1.1".octets, text: "There is no such mailbox".octets)],
         to addressee: String = "sender@example.org", returning headers: [UInt8] = original, isDouble: Bool = false
     ) -> [UInt8] {
-        Bounce(hostname: "mail.semail.test".octets, addressee: Address(addressee)!, failures: failures, arrival: 1_795_467_000, now: 1_795_467_913,
-               unique: "0123456789abcdef.1795467913", isDouble: isDouble).message(returning: headers)
+        DeliveryReport(.failed, hostname: "mail.semail.test".octets, addressee: Address(addressee)!, fates: failures, arrival: 1_795_467_000, now: 1_795_467_913,
+               unique: "0123456789abcdef.1795467913", isDouble: isDouble).message(.headers(headers))
     }
 
     /// The whole, and its parts by the boundary (RFC 2046 5.1.1).
@@ -78,8 +78,8 @@ import Testing
     /// RFC 3464 2.1: per-message fields, an empty line, then a group per recipient, empty lines between.
     @Test func deliveryStatus() throws {
         let failures = [
-            Failure(recipient: Address("x@semail.test")!, status: "5.1.1".octets, text: "no".octets),
-            Failure(recipient: Address("\"a b\"@semail.test")!, status: "5.4.7".octets, text: "too old".octets),
+            Fate(recipient: Envelope.Recipient(Address("x@semail.test")!), status: "5.1.1".octets, text: "no".octets),
+            Fate(recipient: Envelope.Recipient(Address("\"a b\"@semail.test")!), status: "5.4.7".octets, text: "too old".octets),
         ]
         let status = try Self.takeApart(Self.bounce(failures)).parts[1].body
         let groups = status.split(separator: "\n\n").map { Entity($0 + "\n\n") }
@@ -87,7 +87,7 @@ import Testing
         #expect(groups[0]["reporting-mta"] == "dns; mail.semail.test")
         #expect(groups[0]["arrival-date"] == "Mon, 23 Nov 2026 20:50:00 +0000")
         for (group, failure) in zip(groups.dropFirst(), failures) {
-            #expect(group["final-recipient"] == "rfc822; \(failure.recipient.bytes.text)")
+            #expect(group["final-recipient"] == "rfc822; \(failure.recipient.address.bytes.text)")
             #expect(group["action"] == "failed")
             #expect(group["status"] == failure.status.text)
             #expect(group["diagnostic-code"]?.hasSuffix("; \(failure.text.text)") == true)
@@ -99,7 +99,7 @@ import Testing
     @Test(arguments: ["a\nAction: delivered\n\nFinal-Recipient: rfc822; evil@example.org", "a\r\n\r\n--=_0123456789abcdef.1795467913\r\n", "\u{0}\u{7f}\u{1b}[31m", "\n\n\n"])
     func foreignWordsAddNothing(text: String) throws {
         let plain = try Self.takeApart(Self.bounce())
-        let (whole, parts) = try Self.takeApart(Self.bounce([Failure(recipient: Address("x@semail.test")!, status: "5.1.1".octets, text: text.octets)]))
+        let (whole, parts) = try Self.takeApart(Self.bounce([Fate(recipient: Envelope.Recipient(Address("x@semail.test")!), status: "5.1.1".octets, text: text.octets)]))
         #expect(parts.count == 3)
         #expect(whole.fields.map(\.name) == plain.whole.fields.map(\.name))
         #expect(parts[0].body.split(separator: "\n", omittingEmptySubsequences: false).count == plain.parts[0].body.split(separator: "\n", omittingEmptySubsequences: false).count)
@@ -128,7 +128,7 @@ import Testing
 
     /// RFC 6533 3 and 4: other types, and `utf-8` for the recipient's address.
     @Test func addressesInUTF8() throws {
-        let parts = try Self.takeApart(Self.bounce([Failure(recipient: Address("ü@semail.test")!, status: "5.1.1".octets, text: "no".octets)])).parts
+        let parts = try Self.takeApart(Self.bounce([Fate(recipient: Envelope.Recipient(Address("ü@semail.test")!), status: "5.1.1".octets, text: "no".octets)])).parts
         #expect(parts[1]["content-type"] == "message/global-delivery-status")
         #expect(parts[1].body.contains("Final-Recipient: utf-8; ü@semail.test\n"))
         #expect(parts[2]["content-type"] == "message/global-headers")
@@ -144,7 +144,7 @@ import Testing
     /// RFC 2045 6.1 and 6.4: where 8-bit octets stand, the part says so, and what encloses it too; without a word they are 7bit.
     @Test(arguments: ["ü@semail.test", "x@semail.test"], ["Subject: ü\n", "Subject: u\n"])
     func eightBitOctetsAreDeclared(recipient: String, headers: String) throws {
-        let (whole, parts) = try Self.takeApart(Self.bounce([Failure(recipient: Address(recipient)!, status: "5.1.1".octets, text: "no".octets)], returning: headers.octets))
+        let (whole, parts) = try Self.takeApart(Self.bounce([Fate(recipient: Envelope.Recipient(Address(recipient)!), status: "5.1.1".octets, text: "no".octets)], returning: headers.octets))
         for part in parts where part.body.utf8.contains(where: { $0 >= 0x80 }) { #expect(part["content-transfer-encoding"] == "8bit", "\(part["content-type"] ?? "")") }
         if parts.contains(where: { $0["content-transfer-encoding"] == "8bit" }) { #expect(whole["content-transfer-encoding"] == "8bit") }
     }

@@ -7,6 +7,21 @@ import Testing
         received: 1_795_467_913_000_042, client: "192.0.2.1".octets, sender: Address("sender@example.org"),
         recipients: [Address("x@semail.test")!, Address("\"a b\"@semail.test")!], is8Bit: true, isSMTPUTF8: true)
 
+    /// With all that the outgoing server adds.
+    static let submitted: Envelope = {
+        var envelope = Envelope(
+            received: 1_795_467_913_000_042, client: "172.30.0.5".octets, sender: Address("ssow@semail.test"),
+            to: [
+                .init(Address("anna@example.org")!, notify: [.success, .delay], originalRecipient: "rfc822;Anna+40example.org".octets),
+                .init(Address("\"a b\"@example.org")!, mark: .delayed, notify: .never),
+                .init(Address("x@semail.test")!, mark: .done, originalRecipient: "utf-8;J\\x{F6}rg@example.org".octets), .init(Address("y@semail.test")!),
+            ])
+        envelope.returned = .headers
+        envelope.envelopeID = "QQ+3D314159".octets
+        envelope.submitter = Address("ssow@semail.test")
+        return envelope
+    }()
+
     private func read(_ text: [UInt8]) throws -> (Envelope, Int) {
         guard case .envelope(let envelope, let offset) = Envelope.read(text) else {
             Issue.record("not read: \(text.text)")
@@ -39,10 +54,40 @@ import Testing
         #expect(Envelope(received: 1, sender: nil, recipients: []).encoded().text == "semail 1\nreceived 0.000001\nfrom \n\n")
     }
 
+    @Test func theFormOfASubmittedOneIsThis() {
+        #expect(Self.submitted.encoded().text == """
+            semail 1
+            received 1795467913.000042
+            client 172.30.0.5
+            ret HDRS
+            envid QQ+3D314159
+            by ssow@semail.test
+            from ssow@semail.test
+            to W anna@example.org\tnotify=SUCCESS,DELAY\torcpt=rfc822;Anna+40example.org
+            to L "a b"@example.org\tnotify=NEVER
+            to D x@semail.test\torcpt=utf-8;J\\x{F6}rg@example.org
+            to W y@semail.test
+
+
+            """)
+    }
+
     static let several: [Envelope] = {
         var done = full
-        done.recipients[1].isWaiting = false
-        var all = [full, done]
+        done.recipients[1].mark = .done
+        var all = [full, done, submitted]
+        for returned in [nil, Returned.full, .headers] {
+            for notify in [nil, Notify.never, .success, [.failure, .delay], [.success, .failure, .delay]] {
+                for original in [nil, "rfc822;".octets, "rfc822;a+20b".octets, "x;notify=NEVER".octets] {
+                    var envelope = submitted
+                    envelope.returned = returned
+                    envelope.envelopeID = original == nil ? nil : "id".octets
+                    envelope.submitter = notify == nil ? nil : Address("\"o d\"@semail.test")
+                    envelope.recipients = [.init(Address("a@b")!, notify: notify, originalRecipient: original), .init(Address("c@d")!, mark: .delayed, notify: notify)]
+                    all.append(envelope)
+                }
+            }
+        }
         for sender in [nil, Address("a@b"), Address("\"q \\\" q\"@[IPv6:::1]"), Address("ü@例子")] {
             for recipients in [["a@b"], ["\" \"@b", "c@d", "e@[192.0.2.1]"], (0..<300).map { "recipient\($0)@example.org" }] {
                 for flags in 0..<4 {
@@ -85,16 +130,30 @@ import Testing
     }
 
     @Test func eachMarkIsOneOctetOverwrittenInPlace() throws {
-        let text = Self.full.encoded()
-        let (envelope, _) = try read(text)
-        for (index, recipient) in envelope.recipients.enumerated() {
-            #expect(text[recipient.markOffset] == 0x57)
-            var marked = text
-            marked[recipient.markOffset] = 0x44
-            var expected = envelope
-            expected.recipients[index].isWaiting = false
-            #expect(try read(marked).0 == expected)
+        for text in [Self.full.encoded(), Self.submitted.encoded()] {
+            let (envelope, _) = try read(text)
+            for (index, recipient) in envelope.recipients.enumerated() {
+                #expect(text[recipient.markOffset] == recipient.mark.rawValue)
+                for mark in [Envelope.Mark.waiting, .delayed, .done] {
+                    var marked = text
+                    marked[recipient.markOffset] = mark.rawValue
+                    var expected = envelope
+                    expected.recipients[index].mark = mark
+                    #expect(try read(marked).0 == expected)
+                }
+            }
         }
+    }
+
+    @Test func whoWaits() {
+        #expect(Self.submitted.recipients.map(\.isWaiting) == [true, true, false, true])
+    }
+
+    /// Words behind a recipient that a later version may add; and wishes that this one does not know for what they are not.
+    @Test func unknownWordsBehindARecipientMeanNothing() throws {
+        let (envelope, _) = try read("semail 1\nreceived 1.000000\nfrom a@b\nto W c@d\tlater=x y\torcpt=a;b=c\tnotify=DELAY\tx=\nret SOME\n\n".octets)
+        #expect(envelope.recipients == [.init(Address("c@d")!, notify: .delay, originalRecipient: "a;b=c".octets, markOffset: envelope.recipients[0].markOffset)])
+        #expect(envelope.returned == nil)
     }
 
     /// A later version may add lines; this one passes over them.

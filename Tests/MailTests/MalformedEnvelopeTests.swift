@@ -17,6 +17,10 @@ import Testing
         "semail 1\nreceived 1.000000\nfrom a@b\nto c@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto X c@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto w c@d\n\n",
         "semail 1\nreceived 1.000000\nfrom a@b\nto WD c@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W  c@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W c\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W postmaster\n\n",
         "semail 1\nreceived 1.000000\nfrom a@b\nnospace\n\n",
+        "semail 1\nreceived 1.000000\nby \nfrom a@b\n\n", "semail 1\nreceived 1.000000\nby a\nfrom a@b\n\n", "semail 1\nreceived 1.000000\nby <a@b>\nfrom a@b\n\n", "semail 1\nreceived 1.000000\nby a@b c\nfrom a@b\n\n",
+        "semail 1\nreceived 1.000000\nfrom a@b\nto l c@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto  c@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W\tc@d\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W c@d \tnotify=NEVER\n\n",
+        "semail 1\nreceived 1.000000\nfrom a@b\nto W c@d\tnotify\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W c@d\t\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W c@d\tnotify=\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W c@d\tnotify=SOMETIMES\n\n",
+        "semail 1\nreceived 1.000000\nfrom a@b\nto W c@d\tnotify=NEVER,DELAY\n\n", "semail 1\nreceived 1.000000\nfrom a@b\nto W \tnotify=NEVER\n\n",
     ])
     func isTold(text: String) {
         #expect(Envelope.read(text.octets) == .malformed)
@@ -25,7 +29,7 @@ import Testing
     /// RFC 5321 4.1.2 has no control characters in addresses: a queue file cannot smuggle one in either.
     @Test func controlCharactersInAddresses() {
         for control in (UInt8(0)...31).filter({ $0 != 10 }) + [127] {
-            for line in ["from a@b", "to W a@b"] {
+            for line in ["from a@b", "to W a@b", "by a@b"] {
                 let sender = line.hasPrefix("from") ? [] : "from c@d\n".octets
                 var octets = line.octets
                 octets.insert(control, at: octets.count - 2)
@@ -49,22 +53,24 @@ import Testing
 
     @Test func noTextCrashesTheReader() {
         var numbers = RepeatableNumbers(state: 2)
-        let good = EnvelopeTests.full.encoded()
-        for _ in 0..<20_000 {
-            var text = good
+        let good = [EnvelopeTests.full.encoded(), EnvelopeTests.submitted.encoded()]
+        for round in 0..<20_000 {
+            var text = good[round % 2]
             for _ in 0..<Int.random(in: 1...4, using: &numbers) {
                 let place = Int.random(in: 0..<text.count, using: &numbers)
                 switch Int.random(in: 0..<3, using: &numbers) {
                 case 0: text[place] = UInt8.random(in: 0...255, using: &numbers)
                 case 1: text.remove(at: place)
-                default: text.insert([10, 32, 46, 0, 0x57][Int.random(in: 0..<5, using: &numbers)], at: place)
+                default: text.insert([10, 32, 46, 0, 0x57, 9][Int.random(in: 0..<6, using: &numbers)], at: place)
                 }
             }
             guard case .envelope(let envelope, let offset) = Envelope.read(text) else { continue }
             #expect(offset <= text.count && text[offset - 1] == 10)
-            #expect(envelope.recipients.allSatisfy { text[$0.markOffset] == ($0.isWaiting ? 0x57 : 0x44) })
+            #expect(envelope.recipients.allSatisfy { text[$0.markOffset] == $0.mark.rawValue })
             guard case .envelope(let again, _) = Envelope.read(envelope.encoded()) else { Issue.record("not read again: \(text.text)"); continue }
             #expect(again.sender == envelope.sender && again.recipients.map(\.address) == envelope.recipients.map(\.address) && again.received == envelope.received)
+            #expect(again.submitter == envelope.submitter && again.returned == envelope.returned && again.envelopeID == envelope.envelopeID)
+            #expect(again.recipients.map(\.notify) == envelope.recipients.map(\.notify) && again.recipients.map(\.originalRecipient) == envelope.recipients.map(\.originalRecipient))
         }
     }
 }
