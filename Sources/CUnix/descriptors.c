@@ -51,11 +51,6 @@ int cunix_set_nonblocking(int descriptor, int on)
     return fcntl(descriptor, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 }
 
-int cunix_set_close_on_exec(int descriptor, int on)
-{
-    return fcntl(descriptor, F_SETFD, on ? FD_CLOEXEC : 0);
-}
-
 int cunix_bytes_waiting(int descriptor)
 {
     int count = 0;

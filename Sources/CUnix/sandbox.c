@@ -165,13 +165,13 @@ static uint64_t landlock_rights(uint64_t access)
 /* The kernel's newer fields, spelled out: the headers of the build machine may be older than the kernel. */
 struct ruleset_attributes { uint64_t fs, net, scoped; };
 
-int cunix_landlock(const struct cunix_path_rule *rules, size_t count)
+int cunix_landlock(const struct cunix_path_rule *rules, size_t count, int may_connect, int may_signal)
 {
     long abi = syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION);
     if (abi <= 0) return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -1;
     /* Rights known to each version: 13, then refer, truncate, (TCP), ioctl on devices. */
     static const uint64_t known[] = { 0, (1ULL << 13) - 1, (1ULL << 14) - 1, (1ULL << 15) - 1, (1ULL << 15) - 1, (1ULL << 16) - 1 };
-    struct ruleset_attributes attributes = { known[abi > 5 ? 5 : abi], abi >= 4 ? 3 : 0, abi >= 6 ? 3 : 0 };
+    struct ruleset_attributes attributes = { known[abi > 5 ? 5 : abi], abi < 4 ? 0 : may_connect ? 1 : 3, abi < 6 ? 0 : may_signal ? 1 : 3 };
     size_t size = abi >= 6 ? 24 : abi >= 4 ? 16 : 8;
     int ruleset = (int)syscall(SYS_landlock_create_ruleset, &attributes, size, 0);
     if (ruleset < 0) return -1;

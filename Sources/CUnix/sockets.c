@@ -37,7 +37,15 @@ static int close_keeping_errno(int descriptor)
     return -1;
 }
 
-int cunix_listen_tcp(const char *host, uint16_t port, int backlog, uint16_t *port_in_use)
+int cunix_is_address(const char *text)
+{
+    unsigned char binary[16];
+    char again[64];
+    int family = strchr(text, ':') != NULL ? AF_INET6 : AF_INET;
+    return inet_pton(family, text, binary) == 1 && inet_ntop(family, binary, again, sizeof again) != NULL && strcmp(text, again) == 0;
+}
+
+int cunix_listen_tcp(const char *host, uint16_t port, int backlog, int shared, uint16_t *port_in_use)
 {
     struct sockaddr_storage address;
     struct sockaddr_in *v4 = (void *)&address;
@@ -54,9 +62,16 @@ int cunix_listen_tcp(const char *host, uint16_t port, int backlog, uint16_t *por
     } else { errno = EINVAL; return -1; }
 
     int listener = socket(address.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-    if (listener < 0 && all && errno == EAFNOSUPPORT) return cunix_listen_tcp("0.0.0.0", port, backlog, port_in_use);
+    if (listener < 0 && all && errno == EAFNOSUPPORT) return cunix_listen_tcp("0.0.0.0", port, backlog, shared, port_in_use);
     if (listener < 0) return -1;
     setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    /* The kernel gives a connection to whoever listens on its very address, before whoever listens on all. */
+    if (shared) {
+        setsockopt(listener, SOL_SOCKET, SO_REUSEPORT, &on, sizeof on);
+        /* Also on an address that comes later, as that of a network of containers does. */
+        if (address.ss_family == AF_INET) setsockopt(listener, IPPROTO_IP, IP_FREEBIND, &on, sizeof on);
+        else setsockopt(listener, IPPROTO_IPV6, IPV6_FREEBIND, &on, sizeof on);
+    }
     if (address.ss_family == AF_INET6)
         setsockopt(listener, IPPROTO_IPV6, IPV6_V6ONLY, all ? &off : &on, sizeof on);
     /* Inherited by accepted sockets: a reply is one write, it need not wait for company. */

@@ -11,12 +11,18 @@ public struct Home: Sendable {
     public init(path: String) { self.path = path }
 
     public var control: String { path + "/control" }
+    /// Keys that sign mail, a directory for each domain.
+    public var keys: String { path + "/control/dkim" }
     public var mailboxes: String { path + "/mailboxes" }
     public var queue: String { path + "/queue" }
     public var run: String { path + "/run" }
     public var mounts: String { path + "/mnt" }
     /// The FIFO by which a queue id reaches qrunner.
     public var trigger: String { path + "/run/trigger" }
+    /// Where sessions count what each mailbox has sent.
+    public var budgets: String { path + "/run/budgets" }
+    /// The socket of those who know passwords.
+    public var authentication: String { path + "/run/auth" }
     /// The socket by which the admin's commands reach qrunner.
     public var qrunnerSocket: String { path + "/run/qrunner" }
 }
@@ -64,6 +70,15 @@ public struct Resolver: ~Copyable {
         }
         return .unknown
     }
+
+    /// Whether mail for the domain is for this host: it has mailboxes here, or is the host itself.
+    public func isOurs(_ address: Address, hostname: [UInt8], localAddress: String = "") throws(SystemError) -> Bool {
+        let domain = address.domain.map(\.lowercased)
+        if domain.isEmpty || domain == hostname.map(\.lowercased) || domain == Resolver.literal(localAddress) { return true }
+        return try mailboxes.hosts(domain: domain)
+    }
+
+    public func named(_ link: String) throws(SystemError) -> Mailboxes.Named { try mailboxes.named(link) }
 
     private static func literal(_ address: String) -> [UInt8] {
         Array((address.contains(":") ? "[IPv6:\(address)]" : "[\(address)]").utf8).map(\.lowercased)

@@ -1,5 +1,6 @@
 // Mailboxes: one small file per address, named by the address, so that a lookup is one open(). `@DOMAIN` stands for a domain
-// that has mailboxes: its postmaster and abuse are answered. semail(7) shows one.
+// that has mailboxes: its postmaster and abuse are answered. Links find a mailbox by what else is known of its owner: `~OWNER`, `#UID`
+// (of who delivers into it), `[ADDRESS]` of its container. semail(7) shows one.
 import Mail
 import Unix
 
@@ -69,6 +70,27 @@ public struct Mailboxes: ~Copyable {
             if error.isMissing || error.isTooLong { return nil }
             throw error
         }
+    }
+
+    /// What a link says of somebody.
+    public enum Named: Equatable, Sendable {
+        case mailbox(Address)
+        /// It leads to a mailbox that is suspended or gone.
+        case closed
+        /// There is no such link.
+        case none
+    }
+
+    /// The mailbox that a link names: `~OWNER`, `#UID`, or `[ADDRESS]` of its container.
+    public func named(_ link: String) throws(SystemError) -> Named {
+        guard !link.contains("/"), !link.contains("\0") else { return .none }
+        let target: [UInt8]
+        do throws(SystemError) { target = try directory.linkTarget(link) } catch {
+            if error.isMissing || error.isTooLong || error.code == 22 /* EINVAL: no link */ { return .none }
+            throw error
+        }
+        guard let address = Address(target), let mailbox = try find(address), mailbox.state == .active else { return .closed }
+        return .mailbox(address)
     }
 
     /// Whether any mailbox lives under the domain.

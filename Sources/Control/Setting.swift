@@ -13,6 +13,8 @@ public enum Kind: Sendable {
     case duration
     /// `30000-59999`
     case range
+    /// `yes` or `no`.
+    case choice
     /// One value per line.
     case lines
 }
@@ -51,12 +53,28 @@ public struct Setting: Sendable {
     public static let mailboxUids = Setting("mailbox-uids", .range, "30000-59999", "uids given to mailboxes")
     public static let sessions = Setting("sessions", .count, "200", "SMTP sessions at once")
     public static let sessionsPerAddress = Setting("sessions-per-address", .count, "20", "SMTP sessions at once from one address; 0: no limit")
+    public static let authWithoutTLS = Setting("auth-without-tls", .choice, "no", "whether passwords are taken on connections without TLS: yes or no")
+    public static let messagesPerHour = Setting("messages-per-hour", .count, "200", "messages a mailbox may send within an hour; 0: no limit")
+    public static let recipientsPerHour = Setting("recipients-per-hour", .count, "1000", "recipients a mailbox may send to within an hour; 0: no limit")
+    public static let outboundAddresses = Setting("outbound-addresses", .lines, "", "addresses, besides loopback's, of the outgoing server; one per line")
+    public static let routes = Setting("routes", .lines, "", "domain, then where its mail goes instead of where the DNS says; one per line")
+    public static let connections = Setting("connections", .count, "50", "connections to other hosts at once")
+    public static let connectionsPerDestination = Setting("connections-per-destination", .count, "10", "connections to one destination at once")
+    public static let delayNotice = Setting("delay-notice", .duration, "4h", "time after which a sender is told that a message still waits")
     public static let connectionsPerMinute = Setting("connections-per-minute", .count, "120", "new connections per minute from one address; 0: no limit")
+    public static let ldapURI = Setting("ldap-uri", .text, "ldapi:///", "servers of the user directory, with spaces between them")
+    public static let ldapBase = Setting("ldap-base", .text, "", "entry of the directory under which users are")
+    public static let ldapFilter = Setting("ldap-filter", .text, "(uid=%u)", "which entry of the directory is a user's; %u is the user")
+    public static let ldapBindDN = Setting("ldap-bind-dn", .text, "", "entry that searches the directory, if not everybody may")
+    public static let ldapTLS = Setting("ldap-tls", .text, "starttls", "how ldap:// is protected: starttls or none")
+    public static let ldapCA = Setting("ldap-ca", .text, "/etc/ssl/certs/ca-certificates.crt", "certificates of the authorities that the directory's is checked by")
 
     public static let all = [
         hostname, postmaster, aliases, messageSize, recipients, commandLength, lineLength, messagesPerSession, errors,
         errorPause, idleTime, sessionTime, hops, queueLifetime, deliveries, mailboxUids, sessions, sessionsPerAddress,
         connectionsPerMinute,
+        authWithoutTLS, messagesPerHour, recipientsPerHour, outboundAddresses, routes, connections, connectionsPerDestination, delayNotice,
+        ldapURI, ldapBase, ldapFilter, ldapBindDN, ldapTLS, ldapCA,
     ]
 
     /// Octets, seconds or a plain number, by the setting's kind; nil if the text is none.
@@ -90,6 +108,7 @@ public struct Setting: Sendable {
         case .lines: true
         case .count, .size, .duration: number(text) != nil
         case .range: Setting.range(text) != nil
+        case .choice: text == "yes" || text == "no"
         }
     }
 }
@@ -137,6 +156,12 @@ public struct Control: ~Copyable {
             throw ControlError(text: "control/\(setting.name): \"\(text)\" is no range such as 30000-59999")
         }
         return range
+    }
+
+    public func isOn(_ setting: Setting) throws(ControlError) -> Bool {
+        let text = try text(setting)
+        guard setting.accepts(text) else { throw ControlError(text: "control/\(setting.name): \"\(text)\" is neither yes nor no") }
+        return text == "yes"
     }
 
     public func lines(_ setting: Setting) throws(ControlError) -> [String] {

@@ -11,13 +11,16 @@ public enum TemplateServer {
     }
 
     /// Serves requests of at most `limit` octets with `spares` processes in advance; `refresh` is called before each fork.
+    /// `beside`: another template, to which the children hand on what they do not do themselves. What it reports nobody needs; without it
+    /// there is nothing to serve.
     /// Returns in each child that got work, with it; in the template itself it never returns.
-    public static func serve(_ socket: Int32, spares: Int, limit: Int, refresh: () -> Void = {}) throws(SystemError) -> TemplateRequest {
+    public static func serve(_ socket: Int32, spares: Int, limit: Int, beside: Template? = nil, refresh: () -> Void = {}) throws(SystemError) -> TemplateRequest {
         let signals = try Signals([Signals.childEnded, Signals.terminate])
         let taken = try Descriptor.pipe()
         Socket.setNonblocking(taken.first.raw)
         var processes: [Int32: [UInt8]] = [:]  // By pid, the tag of its work; empty while it waits for some.
         var waiting = 0
+        let watched = [signals.descriptor.raw, taken.first.raw] + (beside.map { [$0.descriptor] } ?? [])
         while true {
             while waiting < spares {
                 refresh()
@@ -29,9 +32,13 @@ public enum TemplateServer {
             // With nobody waiting, requests would go unheard: they are refused here until a fork succeeds again.
             let isShort = waiting == 0
             var isBroken = false
-            let ready = try IO.waitReadable([signals.descriptor.raw, taken.first.raw], orClosed: socket, readable: isShort, milliseconds: waiting < spares ? 100 : nil)
-            guard let ready else { continue }
+            let ready = try IO.waitReadable(watched, orClosed: socket, readable: isShort, milliseconds: waiting < spares ? 100 : nil)
+            guard let ready, let isHeard = ready.last else { continue }
             if ready[1] { waiting -= note(taken.first.raw, &processes) }
+            if let beside, ready[2] {
+                while beside.next() != nil {}
+                if beside.isGone { isBroken = true }
+            }
             if ready[0] {
                 // SIGTERM may reach a whole process group; the starter decides when work ends, by closing the socket.
                 while signals.next() != nil {}
@@ -47,10 +54,10 @@ public enum TemplateServer {
                 }
             }
             if isBroken { Socket.shutDown(socket) }
-            if ready[2], isShort, !isBroken, let (bytes, descriptors) = try? Socket.receive(socket, limit: limit) {
+            if isHeard, isShort, !isBroken, let (bytes, descriptors) = try? Socket.receive(socket, limit: limit) {
                 descriptors.forEach(Socket.close)
                 report(Array(bytes.prefix(8)), Template.couldNotFork, to: socket)
-            } else if ready[2] || isBroken {
+            } else if isHeard || isBroken {
                 // The starter is gone. The spare ones see it too and end; the others finish their work.
                 while !processes.isEmpty {
                     _ = try IO.waitReadable([signals.descriptor.raw], milliseconds: nil)

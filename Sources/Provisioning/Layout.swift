@@ -48,6 +48,8 @@ public struct Layout: Sendable {
     private static let plainTable = """
         d 0755 - - HOME
         d 0755 - - HOME/control
+        d 0700 - - HOME/control/tls
+        d 0700 - - HOME/control/dkim
         d 0755 - - HOME/mailboxes
         d 0711 - - HOME/queue
         d 0700 - - HOME/queue/new
@@ -56,6 +58,9 @@ public struct Layout: Sendable {
         d 0700 - - HOME/queue/reason
         d 0711 - - HOME/run
         p 0600 - - HOME/run/trigger
+        d 0700 - - HOME/run/budgets
+        d 0700 - - HOME/run/guesses
+        d 0700 - - HOME/run/tls
         d 0711 - - HOME/mnt
         d 0700 - - HOME/requests
         d 0700 - - HOME/volumes

@@ -23,6 +23,7 @@ extension MailboxRegister {
             let isSame = entry.name == name
             if isSame, mailbox.owner == owner {
                 try mark(address)
+                try link(mailbox, to: address)
                 return .wasThere(mailbox)
             }
             if isSame { throw ProvisioningError("\(address.text) is the mailbox of \(mailbox.owner): choose another address") }
@@ -41,6 +42,7 @@ extension MailboxRegister {
         try makeMaildir(maildir, user)
         try mark(address)
         let mailbox = Mailbox(owner: owner, uid: user.uid, gid: user.gid, maildir: maildir)
+        try link(mailbox, to: address)
         try Entry.makeFile(name, in: directory, with: mailbox.encoded, mode: 0o644)
         try lock.close()
         return .made(mailbox)
@@ -52,6 +54,16 @@ extension MailboxRegister {
             if !error.isExisting { throw error }
         }
     }
+
+    /// `~OWNER`, and `#UID` where mailboxes have users of their own: by them the outgoing server knows who sends.
+    private func link(_ mailbox: Mailbox, to address: Address) throws(SystemError) {
+        for name in MailboxRegister.links(mailbox) where (try? directory.linkTarget(name)) != address.bytes {
+            try directory.replaceLink(name, to: address.text)
+            try directory.flush()
+        }
+    }
+
+    static func links(_ mailbox: Mailbox) -> [String] { ["~\(mailbox.owner)"] + (User.isRoot ? ["#\(mailbox.uid)"] : []) }
 
     // MARK: Whose it is
 

@@ -32,6 +32,8 @@ extension MailboxRegister {
         guard let mailbox = Mailbox(try leaving.contents(name, limit: 65536)) else {
             throw ProvisioningError("\(leaving.path)/\(name) makes no sense: remove it, and the mail in \(home.mounts), by hand")
         }
+        let links = try directory.names().filter { !$0.contains("@") && (try? directory.linkTarget($0)) == Array(name.utf8) }
+        for link in links { try directory.remove(link) }
         let others = try entries()
         if !others.contains(where: { $0.address.domainText == address.domainText }) {
             do throws(SystemError) { try directory.remove("@" + address.domainText) } catch { if !error.isMissing { throw error } }

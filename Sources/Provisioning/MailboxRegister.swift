@@ -28,13 +28,29 @@ public struct MailboxRegister: ~Copyable {
     /// Sorted by address.
     public func entries() throws(SystemError) -> [Listed] {
         var result: [Listed] = []
-        for name in try directory.names() where !name.hasPrefix("@") {
+        for name in try directory.names() where !MailboxRegister.isBeside(name) {
             do throws(SystemError) {
                 let bytes = try directory.contents(name, limit: 65536)
                 result.append(Listed(address: MailboxRegister.address(name), mailbox: Mailbox(bytes), name: name))
             } catch { if !error.isMissing { throw error } }
         }
         return result
+    }
+
+    /// Markers of domains, and links.
+    private static func isBeside(_ name: String) -> Bool { name.hasPrefix("@") || !name.contains("@") && ["~", "#", "["].contains(name.prefix(1)) }
+
+    /// The address from which the container of a mailbox connects: whoever does so sends as that mailbox. nil takes it away.
+    public func setContainer(of address: Address, to container: String?) throws {
+        guard let name = Mailboxes.fileName(address), (try? directory.status(name)) != nil else { throw ProvisioningError("there is no mailbox \(address.text)") }
+        let lock = try lock()
+        for link in try directory.names() where link.hasPrefix("[") && (try? directory.linkTarget(link)) == Array(name.utf8) { try directory.remove(link) }
+        if let container {
+            if (try? directory.linkTarget("[\(container)]")) != nil { throw ProvisioningError("\(container) is another mailbox' container") }
+            try directory.replaceLink("[\(container)]", to: name)
+        }
+        try directory.flush()
+        try lock.close()
     }
 
     /// Domains that postmaster and abuse are answered for.

@@ -61,6 +61,13 @@ public enum IO {
         try check("read") { Glibc.read(raw, buffer.baseAddress, buffer.count) }
     }
 
+    /// What is there, at most `limit` octets; empty at the end.
+    public static func readSome(_ raw: Int32, limit: Int) throws(SystemError) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: limit)
+        let count = try check("read") { buffer.withUnsafeMutableBytes { Glibc.read(raw, $0.baseAddress, $0.count) } }
+        return Array(buffer[..<count])
+    }
+
     /// All of it, however many calls that takes.
     public static func writeAll(_ raw: Int32, _ bytes: UnsafeRawBufferPointer) throws(SystemError) {
         var done = 0

@@ -35,12 +35,13 @@ public struct Directory: ~Copyable {
         return Directory(owning: raw, path: path + "/" + inner)
     }
 
-    public enum Access { case read, readWrite, append, writeOnlyNonblocking }
+    public enum Access { case read, readWrite, readWriteOrCreate, append, writeOnlyNonblocking }
 
     public func open(_ name: String, _ access: Access = .read) throws(SystemError) -> Descriptor {
         let flags = switch access {
         case .read: O_RDONLY | O_NOFOLLOW
         case .readWrite: O_RDWR | O_NOFOLLOW
+        case .readWriteOrCreate: O_RDWR | O_CREAT | O_NOFOLLOW
         case .append: O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW
         case .writeOnlyNonblocking: O_WRONLY | O_NONBLOCK | O_NOFOLLOW
         }
@@ -121,6 +122,21 @@ public struct Directory: ~Copyable {
             try? remove(temporary)
             throw error
         }
+    }
+
+    /// Where a symbolic link leads, as it is written there.
+    public func linkTarget(_ name: String) throws(SystemError) -> [UInt8] {
+        var buffer = [UInt8](repeating: 0, count: 1024)
+        let count = try check("readlink", path + "/" + name) { buffer.withUnsafeMutableBytes { readlinkat(descriptor.raw, name, $0.baseAddress!, $0.count) } }
+        return Array(buffer[..<count])
+    }
+
+    /// Makes or replaces a symbolic link in one step.
+    public func replaceLink(_ name: String, to target: String) throws(SystemError) {
+        let temporary = ".\(name).\(getpid())"
+        try? remove(temporary)
+        try check("symlink", path + "/" + name) { symlinkat(target, descriptor.raw, temporary) }
+        try check("rename", path + "/" + name) { renameat(descriptor.raw, temporary, descriptor.raw, name) }
     }
 
     /// Starts reading the names.

@@ -58,14 +58,14 @@ public enum Become {
     }
 
     /// As `user`, but whoever this process starts next may become one of `next`, and nobody else: never root.
-    public static func user(_ user: User, startingAs uids: ClosedRange<UInt32>, gids: ClosedRange<UInt32>) throws(SystemError) {
+    public static func user(_ user: User, startingAs uids: [ClosedRange<UInt32>], gids: [ClosedRange<UInt32>]) throws(SystemError) {
         if cunix_become_keeping_setid(user.uid, user.gid, user.supplementary, user.supplementary.count) < 0 {
             throw SystemError("become", user.name)
         }
         try Sandbox.noNewPrivileges()
-        var uidRange = cunix_id_range(first: uids.lowerBound, last: uids.upperBound)
-        var gidRange = cunix_id_range(first: gids.lowerBound, last: gids.upperBound)
-        if cunix_limit_identities(&uidRange, 1, &gidRange, 1) < 0 { throw SystemError("seccomp") }
+        let uidRanges = uids.map { cunix_id_range(first: $0.lowerBound, last: $0.upperBound) }
+        let gidRanges = gids.map { cunix_id_range(first: $0.lowerBound, last: $0.upperBound) }
+        if cunix_limit_identities(uidRanges, uidRanges.count, gidRanges, gidRanges.count) < 0 { throw SystemError("seccomp") }
     }
 
     /// Once the next stage has been started, its starter needs no right at all.

@@ -6,6 +6,8 @@ import Glibc
 public struct Sandbox {
     private var calls: [cunix_allowed]
     private var paths: [(String, Int32)] = []
+    private var mayConnect = false
+    private var maySignal = false
 
     public init() {
         calls = (0..<cunix_basic_calls_count()).map {
@@ -28,6 +30,30 @@ public struct Sandbox {
         allow(.clone, argument: 0, mask: UInt32.max, value: 0x0120_0011 /* CHILD_CLEARTID, CHILD_SETTID, SIGCHLD */)
         allow(.wait4, .set_robust_list)
     }
+
+    /// Allows connecting to any host by TCP, and asking a name server by UDP; no other kind of socket.
+    public mutating func allowConnecting() {
+        mayConnect = true
+        for family in [AF_INET, AF_INET6] { allow(.socket, argument: 0, mask: UInt32.max, value: UInt32(family)) }
+        allow(.connect, .getsockopt, .poll, .ppoll, .fcntl, .ioctl, .sendto, .recvfrom)
+        allow(Call(number: Int32(cunix_sys_setsockopt)), Call(number: Int32(cunix_sys_writev)))
+    }
+
+    /// Allows killing this one process: named by number in the seccomp filter, for Landlock's scope knows only descendants of later.
+    public mutating func allowKilling(_ pid: Int32) {
+        maySignal = true
+        allow(.kill, argument: 0, mask: UInt32.max, value: UInt32(bitPattern: pid))
+        allow(.wait4)
+    }
+
+    /// Allows connecting to unix sockets, and making no other kind.
+    public mutating func allowLocalConnecting() {
+        allow(.socket, argument: 0, mask: UInt32.max, value: 1 /* AF_UNIX */)
+        allow(.connect)
+    }
+
+    /// Allows limits of one's own, and of no other process.
+    public mutating func allowLimits() { allow(.prlimit64, argument: 0, mask: UInt32.max, value: 0) }
 
     public struct Access: OptionSet, Sendable {
         public let rawValue: Int32
@@ -64,7 +90,7 @@ public struct Sandbox {
         let held = paths.map { (strdup($0.0)!, $0.1) }
         defer { for (pointer, _) in held { free(pointer) } }
         let rules = held.map { cunix_path_rule(path: UnsafePointer($0.0), access: UInt64($0.1)) }
-        switch cunix_landlock(rules, rules.count) {
+        switch cunix_landlock(rules, rules.count, mayConnect ? 1 : 0, maySignal ? 1 : 0) {
         case 0: missing.append("this kernel has no Landlock: file access is restricted by users alone")
         case ..<0: throw SystemError("landlock")
         default: break
@@ -81,7 +107,7 @@ public struct Sandbox {
         if cunix_deny(numbers, numbers.count) < 0 { throw SystemError("seccomp") }
     }
 
-    public enum Resource { case coreOctets, fileOctets, descriptors, memoryOctets, processes, cpuSeconds }
+    public enum Resource { case coreOctets, fileOctets, descriptors, memoryOctets, processes }
 
     /// An upper bound that cannot be raised again.
     public static func limit(_ resource: Resource, to value: Int) throws(SystemError) {
@@ -91,7 +117,6 @@ public struct Sandbox {
         case .descriptors: Int32(RLIMIT_NOFILE.rawValue)
         case .memoryOctets: Int32(RLIMIT_AS.rawValue)
         case .processes: Int32(__RLIMIT_NPROC.rawValue)
-        case .cpuSeconds: Int32(RLIMIT_CPU.rawValue)
         }
         if cunix_limit(number, UInt64(value)) < 0 { throw SystemError("setrlimit") }
     }

@@ -8,6 +8,9 @@ public struct Endpoint: Sendable, Equatable {
     public let address: String
     public let port: UInt16
 
+    /// Whether the text is a numeric address, spelled as `address` is.
+    public static func isAddress(_ text: String) -> Bool { cunix_is_address(text) == 1 }
+
     init(_ raw: cunix_address) {
         address = withUnsafeBytes(of: raw.text) { String(decoding: $0.prefix { $0 != 0 }, as: UTF8.self) }
         port = raw.port
@@ -20,9 +23,10 @@ public struct Listener: ~Copyable {
     public let port: UInt16
 
     /// `host`: a numeric address, or `0` for all of IPv4 and IPv6. Port 0: the kernel chooses.
-    public init(host: String, port: UInt16, backlog: Int) throws(SystemError) {
+    /// `isShared`: the same port of other addresses may be another's.
+    public init(host: String, port: UInt16, backlog: Int, isShared: Bool = false) throws(SystemError) {
         var inUse: UInt16 = 0
-        let raw = cunix_listen_tcp(host, port, Int32(backlog), &inUse)
+        let raw = cunix_listen_tcp(host, port, Int32(backlog), isShared ? 1 : 0, &inUse)
         if raw < 0 { throw SystemError("listen", "\(host) port \(port)") }
         descriptor = Descriptor(owning: raw)
         self.port = inUse

@@ -24,6 +24,7 @@ public struct SystemError: Error, Equatable {
     }
 
     public var isMissing: Bool { code == ENOENT || code == ENOTDIR }
+    public var isBrokenPipe: Bool { code == EPIPE || code == ECONNRESET }
     public var isExisting: Bool { code == EEXIST }
     public var isNotAllowed: Bool { code == EACCES || code == EPERM }
     public var isInUse: Bool { code == EADDRINUSE }

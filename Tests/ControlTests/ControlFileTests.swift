@@ -34,6 +34,22 @@ import Unix
         #expect(throws: ControlError.self) { try control.number(.hops) }
     }
 
+    @Test(arguments: [("yes\n", true), ("no\n", false), ("yes", true), ("no \n", false), ("yes\r\n", true), ("yes\nno\n", true)]) func choices(text: String, isOn: Bool) throws {
+        let home = try ControlHome(["control/auth-without-tls": text]), control = try home.control()
+        #expect(try control.isOn(.authWithoutTLS) == isOn)
+    }
+
+    /// Neither yes nor no is not taken for either.
+    @Test(arguments: ["", "\n", "Yes\n", "1\n", "true\n", "yes!\n"]) func choicesThatAreNone(text: String) throws {
+        let home = try ControlHome(["control/auth-without-tls": text]), control = try home.control()
+        do { _ = try control.isOn(.authWithoutTLS); Issue.record("no error") } catch { #expect(error.text.contains("control/auth-without-tls")) }
+    }
+
+    @Test func withoutAFilePasswordsStayEncrypted() throws {
+        let home = try ControlHome([:]), control = try home.control()
+        #expect(try control.isOn(.authWithoutTLS) == false)
+    }
+
     @Test func linesAndComments() throws {
         let home = try ControlHome(["control/aliases": "# who\na@b c@d\n\ne@f g@h\n"]), control = try home.control()
         #expect(try control.lines(.aliases) == ["a@b c@d", "e@f g@h"])

@@ -60,6 +60,24 @@ import Testing
         #expect(!Setting.mailboxUids.accepts(text))
     }
 
+    @Test func choices() {
+        for text in ["yes", "no"] { #expect(Setting.authWithoutTLS.accepts(text)) }
+        for text in ["", "Yes", "NO", "true", "1", "on", "y", "yes ", " yes", "yes\n", "yes no"] { #expect(!Setting.authWithoutTLS.accepts(text), "\(text)") }
+        #expect(Setting.authWithoutTLS.number("yes") == nil)
+    }
+
+    /// What nobody has said is what does no harm: passwords stay encrypted, and budgets hold.
+    @Test func theDefaultsOfTheOutgoingServer() throws {
+        #expect(Setting.authWithoutTLS.fallback == "no")
+        for setting in [Setting.messagesPerHour, .recipientsPerHour, .connections, .connectionsPerDestination] {
+            let text = try #require(setting.fallback)
+            #expect(try #require(setting.number(text)) > 0, "\(setting.name)")
+        }
+        // RFC 5321 4.5.4.1: tries go on for days; a notice of delay comes before.
+        let notice = try #require(Setting.delayNotice.number(Setting.delayNotice.fallback ?? "")), lifetime = try #require(Setting.queueLifetime.number(Setting.queueLifetime.fallback ?? ""))
+        #expect(notice < lifetime)
+    }
+
     @Test func textIsOneLine() {
         #expect(Setting.hostname.accepts("mail.semail.test"))
         for text in ["a\nb", "a\r\nb", "a\0b"] { #expect(!Setting.hostname.accepts(text)) }

@@ -89,10 +89,11 @@ struct cunix_path_rule { const char *path; uint64_t access; };
 
 /*
  * Landlock: from here on files can be reached only as the rules say, no TCP
- * port can be bound or connected to, nobody outside can be signalled. Paths
- * that do not exist are passed over. Returns the ABI in force, 0 if the kernel has none.
+ * port can be bound or, unless MAY_CONNECT, connected to, nobody outside can be
+ * signalled. Paths that do not exist are passed over. Returns the ABI in force,
+ * 0 if the kernel has none.
  */
-int cunix_landlock(const struct cunix_path_rule *rules, size_t count);
+int cunix_landlock(const struct cunix_path_rule *rules, size_t count, int may_connect, int may_signal);
 
 enum {
     CUNIX_READ_FILE = 1, CUNIX_READ_DIRECTORY = 2, CUNIX_WRITE_FILE = 4,
@@ -114,7 +115,6 @@ enum {
     cunix_sys_pread64 = SYS_pread64,
     cunix_sys_pwrite64 = SYS_pwrite64,
     cunix_sys_fsync = SYS_fsync,
-    cunix_sys_syncfs = SYS_syncfs,
     cunix_sys_sync_file_range = SYS_sync_file_range,
     cunix_sys_sendfile = SYS_sendfile,
     cunix_sys_fcntl = SYS_fcntl,
@@ -144,33 +144,28 @@ enum {
     cunix_sys_clock_nanosleep = SYS_clock_nanosleep,
     cunix_sys_statfs = SYS_statfs,
     cunix_sys_pipe2 = SYS_pipe2,
-    cunix_sys_dup = SYS_dup,
-    cunix_sys_dup3 = SYS_dup3,
     cunix_sys_set_robust_list = SYS_set_robust_list,
     cunix_sys_execve = SYS_execve,
     cunix_sys_setitimer = SYS_setitimer,
     cunix_sys_fchmod = SYS_fchmod,
     cunix_sys_fchown = SYS_fchown,
-    cunix_sys_utimensat = SYS_utimensat,
     cunix_sys_signalfd4 = SYS_signalfd4,
     cunix_sys_renameat2 = SYS_renameat2,
     cunix_sys_socketpair = SYS_socketpair,
     cunix_sys_flock = SYS_flock,
     cunix_sys_connect = SYS_connect,
     cunix_sys_socket = SYS_socket,
+    cunix_sys_readlinkat = SYS_readlinkat,
     cunix_sys_ptrace = SYS_ptrace,
-    cunix_sys_getrandom = SYS_getrandom,
+    cunix_sys_setsockopt = SYS_setsockopt,
+    cunix_sys_writev = SYS_writev,
 #ifdef SYS_poll
     cunix_sys_poll = SYS_poll,
-    cunix_sys_dup2 = SYS_dup2,
     cunix_sys_fork = SYS_fork,
-    cunix_sys_vfork = SYS_vfork,
     cunix_sys_alarm = SYS_alarm,
 #else
     cunix_sys_poll = -1,
-    cunix_sys_dup2 = -1,
     cunix_sys_fork = -1,
-    cunix_sys_vfork = -1,
     cunix_sys_alarm = -1,
 #endif
 };
@@ -198,7 +193,6 @@ int cunix_rename_new(int directory, const char *name, int target, const char *ne
 /* Gives a file opened with O_TMPFILE a name: linkat by /proc/self/fd. */
 int cunix_link_open_file(int descriptor, int directory, const char *name);
 int cunix_set_nonblocking(int descriptor, int on);
-int cunix_set_close_on_exec(int descriptor, int on);
 /* Unread bytes waiting in a pipe or socket (FIONREAD). */
 int cunix_bytes_waiting(int descriptor);
 int cunix_set_pipe_size(int descriptor, int octets);
@@ -215,13 +209,26 @@ struct cunix_address { char text[64]; uint16_t port; int is_ipv6; };
 
 /*
  * Listens on TCP. HOST: a numeric IPv4 or IPv6 address, or "0" for all of both.
+ * SHARED: others may listen on the same port of other addresses, even if one of us listens on all.
  * Returns the socket (non-blocking), *port the port in use.
  */
-int cunix_listen_tcp(const char *host, uint16_t port, int backlog, uint16_t *port_in_use);
+int cunix_listen_tcp(const char *host, uint16_t port, int backlog, int shared, uint16_t *port_in_use);
+/* Whether the text is a numeric IPv4 or IPv6 address, written as the kernel writes it. */
+int cunix_is_address(const char *text);
 int cunix_listen_unix(const char *path, int backlog);
 int cunix_accept(int listener, struct cunix_address *remote, struct cunix_address *local);
 int cunix_accept_unix(int listener, pid_t *pid, uid_t *uid, gid_t *gid);
 int cunix_connect_unix(const char *path);
+
+/* connect.c */
+
+/*
+ * Begins to connect over TCP to an address of 4 or 16 octets in network order.
+ * Returns the socket (non-blocking) at once; it can be written when the outcome is there.
+ */
+int cunix_connect_begin(const uint8_t *address, size_t length, uint16_t port);
+/* What came of it: 0 or an errno. */
+int cunix_connect_outcome(int connection);
 
 /* files.c */
 
