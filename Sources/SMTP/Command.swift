@@ -22,7 +22,7 @@ struct Command: Sendable {
         Command(verb: "VRFY", endsGroup: false) { dialogue, _ in dialogue.notImplemented() },
         Command(verb: "EXPN", endsGroup: false) { dialogue, _ in dialogue.notImplemented() },
         Command(verb: "STARTTLS", endsGroup: false) { dialogue, _ in dialogue.notImplemented() },
-        Command(verb: "AUTH", endsGroup: false) { dialogue, _ in dialogue.notImplemented() },
+        Command(verb: "AUTH", endsGroup: true) { $0.auth($1) },
     ]
 
     /// `verb` in capitals.

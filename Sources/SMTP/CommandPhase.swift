@@ -21,7 +21,7 @@ extension Dialogue {
         }
         let line = [UInt8](bytes[..<end])
         input.drop(end + octets)
-        obey(line)
+        if case .auth(let exchange) = mode { answer(exchange, line) } else { obey(line) }
         return true
     }
 

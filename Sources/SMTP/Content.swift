@@ -3,7 +3,7 @@
 // does not is how messages are smuggled (RFC 5321 2.3.8, 4.1.1.4).
 
 struct Content {
-    enum Fault { case bareLineEnd, lineTooLong, tooBig, tooManyHops }
+    enum Fault { case bareLineEnd, lineTooLong, tooBig, tooManyHops, headerTooBig }
 
     /// How the end of the content is told: by CRLF.CRLF (DATA), or by counting (BDAT, RFC 3030).
     enum Form { case dotted, counted }
@@ -18,17 +18,20 @@ struct Content {
     private var octets = 0
     private var lineOctets = 0
     private var headers = HeaderScanner()
+    /// At the outgoing server: the header section is completed as it passes.
+    private(set) var submission: SubmissionHeader?
     /// The first thing wrong with it. `bareLineEnd` ends the session; the others are answered at the end.
     private(set) var fault: Fault?
 
-    init(_ form: Form, limits: Limits, takesLF: Bool) {
+    init(_ form: Form, limits: Limits, takesLF: Bool, submission: SubmissionHeader? = nil) {
+        self.submission = submission
         self.form = form
         self.limits = limits
         self.takesLF = takesLF
     }
 
     /// Whether a message that is complete now ends with a line end, as all must (RFC 5321 2.3.8; RFC 3030 leaves it open).
-    var endsInLine: Bool { place == .inLine }
+    private var endsInLine: Bool { place == .inLine }
     /// A CR at the very end waits for an LF that does not come.
     var endsInCR: Bool { place == .afterCR }
 
@@ -84,7 +87,9 @@ struct Content {
             octets += end
             if octets > limits.messageSize { note(.tooBig) }
             if lineOctets > limits.lineLength - 2 { note(.lineTooLong) }
-            if fault == nil { output.append(contentsOf: run) }
+            if fault == nil {
+                if submission?.isInBody == false { takeHeader(run, &output) } else { output.append(contentsOf: run) }
+            }
         }
         guard end < input.count else { return end }
         if input[end] == 0x0d {
@@ -102,9 +107,23 @@ struct Content {
         if octets > limits.messageSize { note(.tooBig) }
         headers.lineEnds()
         if headers.received > limits.hops { note(.tooManyHops) }
-        if fault == nil { output.append(0x0a) }
+        if fault == nil {
+            if submission?.isInBody == false { submission!.endLine(into: &output) } else { output.append(0x0a) }
+        }
         place = .lineStart
         lineOctets = 0
+    }
+
+    private mutating func takeHeader(_ run: UnsafeRawBufferPointer, _ output: inout [UInt8]) {
+        submission!.take(run, into: &output)
+        if submission!.isExcessive { note(.headerTooBig) }
+    }
+
+    /// The message is complete: what its last line and its header section still need.
+    mutating func end(into output: inout [UInt8]) {
+        // Every message ends with a line end, or the next one in an mbox would begin in its last line.
+        if endsInLine { endLine(&output, octets: 0) }
+        if submission?.isInBody == false { submission!.end(into: &output) }
     }
 
     private mutating func note(_ new: Fault) { if fault == nil { fault = new } }

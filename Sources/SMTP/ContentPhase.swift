@@ -4,7 +4,7 @@ import Mail
 extension Dialogue {
     /// Prepares for content; the replies that come before it are the commands' own.
     mutating func expectContent(_ form: Content.Form) {
-        contentReader = Content(form, limits: limits, takesLF: client.isByHand)
+        contentReader = Content(form, limits: limits, takesLF: client.isByHand, submission: additions.map { SubmissionHeader($0) })
         input.grow(to: InputBuffer.contentCapacity)
         // With room for the Received line before the first piece: an array that grows is two for a moment.
         content.reserveCapacity(InputBuffer.contentCapacity + 4096)
@@ -64,6 +64,7 @@ extension Dialogue {
         case .tooBig: "552 5.3.4 The message is larger than I take"
         case .lineTooLong: "500 5.6.0 A line of the message is too long"
         case .tooManyHops: "554 5.4.6 Too many Received lines: this message goes in circles"
+        case .headerTooBig: "552 5.3.4 The fields that say who sends are too large"
         case .bareLineEnd, nil: nil
         }
     }
@@ -90,9 +91,8 @@ extension Dialogue {
             reply(text)
         } else if let storeFault {
             reply(storeFault)
-        } else {
-            // Every message ends with a line end, or the next one in an mbox would begin in its last line.
-            if contentReader?.endsInLine == true { content.append(0x0a) }
+        } else if !refusesHeader() {
+            contentReader?.end(into: &content)
             if !content.isEmpty, !waiting.contains(.store) { waiting.append(.store) }
             waiting.append(.commit)
             transaction = nil

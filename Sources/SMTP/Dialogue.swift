@@ -10,6 +10,10 @@ public enum Step: Equatable {
     case room(size: Int)
     /// Look the address up, then `answer(_:)`.
     case lookUp(Address, size: Int)
+    /// See whether the address is a mailbox here, then `answer(_:)`.
+    case lookUpSender(Address)
+    /// See whether these are right, then `answer(_:)`.
+    case authenticate(user: [UInt8], password: [UInt8])
     /// Begin a message file with this envelope, then `opened(_:)`.
     case open(Envelope)
     /// Write `content` to the message file, then `stored(_:)`.
@@ -47,12 +51,17 @@ public struct Dialogue {
     /// A message being sent, from MAIL on.
     struct Transaction {
         var sender: Address?
+        /// The answer whether the sender may be used is still to come.
+        var isSenderAsked = false
         var declaredSize = 0
         var is8Bit = false
         var isSMTPUTF8 = false
-        var recipients: [Address] = []
-        /// The last that was asked for, as the client wrote it; for the Received line, where it is the only one.
-        var asked: Address?
+        var returned: Returned?
+        var envelopeID: [UInt8]?
+        var recipients: [Envelope.Recipient] = []
+        /// The last that was asked for, as the client wrote it, and what it wants to be told.
+        var asked: Envelope.Recipient?
+        /// For the Received line, where it is the only one.
         var firstRecipient: Address?
         var accepted = 0
         /// Octets of the addresses: the envelope they make has a bound, whatever the control files say.
@@ -64,6 +73,8 @@ public struct Dialogue {
 
     enum Mode {
         case commands
+        /// The answer to a challenge of AUTH.
+        case auth(AuthExchange)
         /// The rest of a line that was too long and is answered already.
         case longLine
         /// Content after DATA.
@@ -77,6 +88,10 @@ public struct Dialogue {
         var isOver: Bool { if case .over = self { true } else { false } }
     }
 
+    /// nil: this is the inbound server.
+    public internal(set) var submitter: Submitter?
+    var isAuthenticated = false
+    var failedAuthentications = 0
     var greeting: Greeting?
     var transaction: Transaction?
     var mode = Mode.commands
@@ -86,6 +101,8 @@ public struct Dialogue {
     var waiting: [Step] = []
     var contentReader: Content?
     var storeFault: StoreFault?
+    /// What the message under way gets if it lacks it; nil: messages pass as they are.
+    var additions: SubmissionHeader.Additions?
     private var hasOpenMessage = false
 
     /// `hasSpokenFirst`: octets were waiting before our greeting (RFC 5321 3.1: the client waits for it).
@@ -93,6 +110,7 @@ public struct Dialogue {
         self.hostname = hostname
         self.limits = limits
         self.client = client
+        submitter = client.submitter
         input = InputBuffer()
         if hasSpokenFirst && !client.isByHand {
             reply("554 5.5.0 You spoke before the greeting; good-bye")
@@ -113,7 +131,7 @@ public struct Dialogue {
             }
             switch mode {
             case .over: return .end
-            case .commands: if !takeCommand() { return .read }
+            case .commands, .auth: if !takeCommand() { return .read }
             case .longLine: if !skipLine() { return .read }
             case .data: if !takeContent() { return .read }
             case .chunk(let left, let isLast): if !takeChunk(left, isLast) { return .read }
@@ -126,6 +144,10 @@ public struct Dialogue {
 
     public mutating func answer(_ answer: MailboxAnswer) { answerRecipient(answer) }
 
+    public mutating func answer(_ answer: SenderAnswer) { answerSender(answer) }
+
+    public mutating func answer(_ answer: Authentication) { answerAuthentication(answer) }
+
     /// The message file is there, under the name `id` in the queue; or it could not be made.
     public mutating func opened(_ result: Result<[UInt8], StoreFault>, seconds: Int) {
         switch result {
@@ -133,6 +155,10 @@ public struct Dialogue {
             hasOpenMessage = true
             storeFault = nil
             content = received(id: id, seconds: seconds)
+            additions = accountable.map {
+                SubmissionHeader.Additions(
+                    from: (transaction?.sender ?? $0).bytes, date: Array(MailDate.text(seconds: seconds).utf8), messageID: id + [0x40] + hostname)
+            }
         case .failure(let fault): storeFault = fault
         }
         beginContent(result)
@@ -144,7 +170,7 @@ public struct Dialogue {
         storeFault = fault
         // The end may have come together with what failed: the answer is due now, and there is nothing to commit.
         let wasComplete = waiting.contains(.commit)
-        waiting.removeAll { $0 == .store || $0 == .commit }
+        forgetCompletion()
         dropMessage()
         if wasComplete { reply(fault) }
     }
@@ -180,6 +206,7 @@ public struct Dialogue {
 
     mutating func reply(_ fault: StoreFault) {
         switch fault {
+        case .overBudget: reply("451 4.7.1 You have sent all you may for now; try again later")
         case .noSpace: reply("452 4.3.1 The disk of the mail system is full; try again later")
         case .other: reply("451 4.3.0 The mail system could not store that; try again later")
         }
@@ -212,6 +239,16 @@ public struct Dialogue {
         dropMessage()
         transaction = nil
         contentReader = nil
+    }
+
+    /// What was to be done for a message that was complete.
+    mutating func forgetCompletion() {
+        waiting.removeAll { step in
+            switch step {
+            case .store, .commit, .lookUpSender: true
+            default: false
+            }
+        }
     }
 
     mutating func dropMessage() {

@@ -27,6 +27,10 @@ public struct Client: Sendable {
     public var isByHand = false
     /// Protocol and cipher, when tls-wrap stands before us.
     public var tls: [UInt8]?
+    /// Who sends at the outgoing server; nil: this is the inbound server, where a sender is only claimed.
+    public var submitter: Submitter?
+    /// AUTH is offered.
+    public var mayAuthenticate = false
 
     public init() {}
 }
@@ -36,6 +40,8 @@ public enum MailboxAnswer: Equatable, Sendable {
     /// The mailboxes behind an address: itself, or what an alias stands for.
     case exists([Address])
     case unknown
+    /// Not ours: at the outgoing server, for another host.
+    case elsewhere
     case suspended
     case full
     /// The declared size is more than the mailbox holds when empty.
@@ -47,5 +53,7 @@ public enum MailboxAnswer: Equatable, Sendable {
 /// Why a message could not be stored.
 public enum StoreFault: Error, Equatable, Sendable {
     case noSpace
+    /// The submitter has sent as much as it may within an hour.
+    case overBudget
     case other
 }

@@ -8,6 +8,8 @@ extension Dialogue {
         var line = Array("Received: from ".utf8) + name
         if client.isByHand {
             line += Array(" (by hand)".utf8)
+        } else if client.address.isEmpty {
+            line += Array(" (of this host)".utf8)
         } else {
             line += Array(" ([".utf8)
             if client.address.contains(0x3a) { line += Array("IPv6:".utf8) }
@@ -26,6 +28,6 @@ extension Dialogue {
     private func protocolName() -> [UInt8] {
         guard greeting?.isExtended == true else { return Array("SMTP".utf8) }
         let base = transaction?.isSMTPUTF8 == true ? "UTF8SMTP" : "ESMTP"
-        return Array((base + (client.tls != nil ? "S" : "")).utf8)
+        return Array((base + (client.tls != nil ? "S" : "") + (isAuthenticated ? "A" : "")).utf8)
     }
 }

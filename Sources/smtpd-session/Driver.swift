@@ -24,10 +24,7 @@ struct Driver: ~Copyable {
         settings = station.settings
         input = connection ?? Descriptor.standardInput
         output = connection ?? Descriptor.standardOutput
-        var client = Client()
-        client.isByHand = environment["PROTO"] == nil
-        client.address = Array((environment["TCPREMOTEIP"] ?? environment["TCP6REMOTEIP"] ?? "").utf8)
-        client.tls = environment["SSL_PROTOCOL"].map { Array("\($0) \(environment["SSL_CIPHER"] ?? "")".utf8) }
+        let client = Driver.client(station, environment)
         clientAddress = client.address
         localAddress = environment["TCPLOCALIP"] ?? environment["TCP6LOCALIP"] ?? ""
         deadline = Clock.monotonicMilliseconds() + settings.sessionSeconds * 1000
@@ -36,6 +33,19 @@ struct Driver: ~Copyable {
         if !client.isByHand { Socket.setNonblocking(output) }
         // The last resort, should a client neither read nor go away.
         Process.endAfter(seconds: settings.sessionSeconds + 60)
+    }
+
+    /// Who is at the other end, by what the UCSPI server says.
+    private static func client(_ station: Station, _ environment: Environment) -> Client {
+        var client = Client()
+        client.isByHand = environment["PROTO"] == nil
+        client.address = Array((environment["TCPREMOTEIP"] ?? environment["TCP6REMOTEIP"] ?? "").utf8)
+        client.tls = environment["SSL_PROTOCOL"].map { Array("\($0) \(environment["SSL_CIPHER"] ?? "")".utf8) }
+        if station.role == .submission {
+            client.submitter = Submission.submitter(environment, station.resolver, mailboxUids: station.settings.mailboxUids)
+            client.mayAuthenticate = client.tls != nil || station.settings.takesPasswordsInTheClear
+        }
+        return client
     }
 
     consuming func run() throws -> Ending {
@@ -62,7 +72,14 @@ struct Driver: ~Copyable {
             dialogue.room(space.map { $0.freeOctets > UInt64(clamping: size) &+ 65536 && $0.freeInodes > 1 && !$0.isReadOnly } ?? true)
         case .lookUp(let address, let size):
             dialogue.answer(lookUp(address, size: size))
+        case .lookUpSender(let address):
+            dialogue.answer(lookUpSender(address))
+        case .authenticate(let user, let password):
+            let answer = Submission.authenticate(station.home, client: clientAddress, user: user, password: password, station.resolver)
+            log(answer, user)
+            dialogue.answer(answer)
         case .open(let envelope):
+            if let fault = charge(envelope) { dialogue.opened(.failure(fault), seconds: 0); break }
             do throws(SystemError) {
                 let writer = try station.entrance.begin(envelope)
                 let id = writer.id
@@ -111,7 +128,9 @@ struct Driver: ~Copyable {
 
     private func lookUp(_ address: Address, size: Int) -> MailboxAnswer {
         let answer = answer(address, size: size)
-        if case .exists = answer {} else {
+        switch answer {
+        case .exists, .elsewhere: break
+        default:
             Log.info("refused", .bytes("client", clientAddress), .bytes("to", address.bytes), .text("because", "\(answer)"))
         }
         return answer
@@ -119,7 +138,10 @@ struct Driver: ~Copyable {
 
     private func answer(_ address: Address, size: Int) -> MailboxAnswer {
         do {
-            guard case .mailboxes(let found) = try station.resolver.resolve(address, hostname: settings.hostname, localAddress: localAddress) else { return .unknown }
+            guard case .mailboxes(let found) = try station.resolver.resolve(address, hostname: settings.hostname, localAddress: localAddress) else {
+                if station.role == .inbound { return .unknown }
+                return try station.resolver.isOurs(address, hostname: settings.hostname, localAddress: localAddress) ? .unknown : .elsewhere
+            }
             for (_, mailbox) in found {
                 if mailbox.state == .suspended { return .suspended }
                 let space = try? Space(of: mailbox.volume)
@@ -133,6 +155,35 @@ struct Driver: ~Copyable {
             Log.error("lookup", .bytes("to", address.bytes), .text("reason", reason))
             return .trouble
         }
+    }
+
+    // MARK: The outgoing server
+
+    private func lookUpSender(_ address: Address) -> SenderAnswer {
+        do {
+            if case .mailboxes = try station.resolver.resolve(address, hostname: settings.hostname, localAddress: localAddress) { return .exists }
+            return .unknown
+        } catch {
+            Log.error("lookup", .bytes("from", address.bytes), .text("reason", (error as? SystemError)?.text ?? (error as? ControlError)?.text ?? "\(error)"))
+            return .trouble
+        }
+    }
+
+    private func log(_ answer: Authentication, _ user: [UInt8]) {
+        switch answer {
+        case .accepted(let mailbox): Log.info("authenticated", .bytes("client", clientAddress), .bytes("as", mailbox.bytes))
+        default: Log.info("not-authenticated", .bytes("client", clientAddress), .bytes("user", user), .text("because", "\(answer)"))
+        }
+    }
+
+    private func charge(_ envelope: Envelope) -> StoreFault? {
+        guard let account = envelope.submitter else { return nil }
+        let budgets = Budgets(directory: station.home.budgets, messagesPerHour: settings.messagesPerHour, recipientsPerHour: settings.recipientsPerHour)
+        do throws(SystemError) {
+            if try budgets.charge(account, recipients: envelope.recipients.count) == .taken { return nil }
+            Log.info("over-budget", .bytes("mailbox", account.bytes), .count("recipients", envelope.recipients.count))
+            return .overBudget
+        } catch { return fault(error) }
     }
 
     // MARK: The connection

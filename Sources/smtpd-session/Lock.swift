@@ -4,13 +4,20 @@ import Program
 import Unix
 
 enum Lock {
-    static func lock(_ home: Home, isTemplate: Bool) throws {
+    static func lock(_ home: Home, _ role: Role, isTemplate: Bool) throws {
         try Sandbox.limit(.coreOctets, to: 0)
         var sandbox = Sandbox()
         sandbox.allow(.openat, .newfstatat, .linkat, .fsync, .sync_file_range, .pread64, .statfs, .fcntl, .ioctl, .poll, .ppoll, .shutdown, .clock_nanosleep, .alarm, .setitimer)
+        if role == .submission {
+            // Who a link names, who knows passwords, and what each has sent.
+            sandbox.allow(.readlinkat, .flock, .pwrite64)
+            sandbox.allowLocalConnecting()
+            sandbox.allow(home.budgets, [.readFile, .writeFile, .makeFile])
+        }
         if isTemplate {
             sandbox.allowFork()
-            sandbox.allow(.recvmsg, .sendmsg, .signalfd4, .pipe2, .prctl, .seccomp, .prlimit64)
+            sandbox.allow(.recvmsg, .sendmsg, .signalfd4, .pipe2, .prctl, .seccomp)
+            sandbox.allowLimits()
         }
         // A name in the queue for its own file; the mailboxes and control files to look at; the trigger to pull.
         sandbox.allow(home.queue + "/new", [.makeFile, .writeFile])

@@ -9,10 +9,15 @@ struct SessionSettings {
     let errorPauseSeconds: Int
     let idleMilliseconds: Int
     let sessionSeconds: Int
+    let takesPasswordsInTheClear: Bool
+    let mailboxUids: ClosedRange<UInt32>
+    let messagesPerHour: Int
+    let recipientsPerHour: Int
     private let stamps: [Control.Stamp?]
 
     private static let used: [Setting] = [
         .hostname, .messageSize, .recipients, .commandLength, .lineLength, .messagesPerSession, .errors, .hops, .errorPause, .idleTime, .sessionTime,
+        .authWithoutTLS, .messagesPerHour, .recipientsPerHour, .mailboxUids,
     ]
 
     init(_ control: borrowing Control) throws(ControlError) {
@@ -29,6 +34,10 @@ struct SessionSettings {
         errorPauseSeconds = try control.number(.errorPause)
         idleMilliseconds = try control.number(.idleTime) * 1000
         sessionSeconds = try control.number(.sessionTime)
+        takesPasswordsInTheClear = try control.isOn(.authWithoutTLS)
+        mailboxUids = try control.range(.mailboxUids)
+        messagesPerHour = try control.number(.messagesPerHour)
+        recipientsPerHour = try control.number(.recipientsPerHour)
     }
 
     /// Reading a dozen files costs a session a tenth of its time; asking whether they have changed, a hundredth.

@@ -4,16 +4,23 @@ import Program
 import Queue
 import Unix
 
+/// The two servers: they differ in who may send, and to whom.
+enum Role: String {
+    case inbound, submission
+}
+
 final class Station {
     let home: Home
+    let role: Role
     let entrance: QueueEntrance
     let resolver: Resolver
     private let control: Control
     private(set) var settings: SessionSettings
 
-    init(_ home: Home) throws {
+    init(_ home: Home, _ role: Role) throws {
         let control = try Control(home.control)
         self.home = home
+        self.role = role
         entrance = try QueueEntrance(queue: home.queue, run: home.run)
         resolver = try Resolver(home)
         do { settings = try SessionSettings(control) } catch { throw Fatal(error.text) }

@@ -34,6 +34,7 @@ enum WarmUp {
         _ = QueueID.make(microseconds: Clock.microseconds())
         var client = Client()
         client.isByHand = true
+        if station.role == .submission { client.submitter = .host }
         var dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: false)
         var isFed = false
         while true {
@@ -45,7 +46,9 @@ enum WarmUp {
                     return session.count
                 }
             case .room: dialogue.room(true)
-            case .lookUp(let address, _): dialogue.answer(.exists([address]))
+            case .lookUp(let address, _): dialogue.answer(MailboxAnswer.exists([address]))
+            case .lookUpSender: dialogue.answer(SenderAnswer.exists)
+            case .authenticate: dialogue.answer(Authentication.refused)
             case .open(let envelope):
                 _ = envelope.encoded()
                 dialogue.opened(.success(Array("rehearsal".utf8)), seconds: 0)

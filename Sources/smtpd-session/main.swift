@@ -9,10 +9,12 @@ import Queue
 import Unix
 
 let usage = """
-    usage: smtpd-session [-u USER] inbound
+    usage: smtpd-session [-u USER] inbound|submission
     Speaks SMTP (RFC 5321) on standard input and output and puts messages into the queue of SEMAIL_HOME
-    (default \(Home.installed)). Under a UCSPI server it takes the client's address from TCPREMOTEIP; without
-    PROTO in the environment it is used by hand, and LF ends a line.
+    (default \(Home.installed)). inbound takes mail for the mailboxes of this host from anybody; submission takes
+    mail for anywhere from the owners of these mailboxes, each as their own address. Under a UCSPI server it
+    takes the client's address from TCPREMOTEIP; without PROTO in the environment it is used by hand, and LF
+    ends a line.
 
       -u USER    become USER first
 
@@ -21,16 +23,16 @@ let usage = """
 Program.run(usage) { options, environment in
     var options = options
     try options.parse("u:")
-    let role = try options.next("the role, inbound,")
-    guard role == "inbound" else { throw UsageError("there is no role \(role)") }
+    let word = try options.next("the role, inbound or submission,")
+    guard let role = Role(rawValue: word) else { throw UsageError("there is no role \(word)") }
     try options.end()
 
     Process.clearFileModeMask()
     let home = Home(environment)
     let template = TemplateServer.descriptor(environment)
     if let name = options.value("u") { try Become.user(Program.user(name)) }
-    let station = try Station(home)
-    try Lock.lock(home, isTemplate: template != nil)
+    let station = try Station(home, role)
+    try Lock.lock(home, role, isTemplate: template != nil)
 
     guard let template else { return try Driver(station, environment, connection: nil).run() }
     WarmUp.run(station)

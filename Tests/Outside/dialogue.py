@@ -17,6 +17,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
@@ -34,6 +35,8 @@ CONNECTION = {
     "TCPLOCALIP": "127.0.0.1",
     "TCPLOCALPORT": "25",
 }
+
+TLS = {"SSL_PROTOCOL": "TLSv1.3", "SSL_CIPHER": "TLS_AES_256_GCM_SHA384"}
 
 CITATION = re.compile(r"RFC \d{3,4} \d+(\.\d+)*: \S")
 
@@ -68,8 +71,14 @@ class Transcript:
     environment: dict
     small_disks: list         # (place, size, full)
     by_hand: bool
+    role: str                 # inbound, submission
+    unix_uid: str             # the client came by a unix socket, as this user; None: by TCP
+    links: list               # (name, target): what mailboxes/ holds beside the mailboxes
+    spent: list               # (address, words): what a mailbox has sent already
+    authentication: dict      # what run/auth answers, by (user, password); None: always the same
     steps: list
     queue: list               # (words, content or None, line)
+    questions: list           # what run/auth was asked, (client, user, password); None: not looked at
 
 
 ESCAPES = {"r": b"\r", "n": b"\n", "0": b"\0", "t": b"\t", "\\": b"\\"}
@@ -112,7 +121,8 @@ def after_mark(line):
 
 def read(path):
     transcript = Transcript(path=path, comments=[], control=dict(CONTROL), mailboxes=[(o, a, "active") for o, a in MAILBOXES],
-                            aliases=[], environment={}, small_disks=[], by_hand=False, steps=[], queue=[])
+                            aliases=[], environment={}, small_disks=[], by_hand=False, role="inbound", unix_uid=None, links=[],
+                            spent=[], authentication={}, steps=[], queue=[], questions=None)
     reply = None
     lines = path.read_text(encoding="utf-8").split("\n")
     for number, line in enumerate(lines, 1):
@@ -126,6 +136,8 @@ def read(path):
                 raise wrong("`|` stands only below `Q: content`")
             if line.startswith("|-"):
                 transcript.queue[-1][1].append(exact_bytes(after_mark(line)))
+            elif line.startswith("|~"):
+                transcript.queue[-1][1].append(after_mark(line))
             else:
                 transcript.queue[-1][1].append(line[2:].encode() if line[1:2] == " " else line[1:].encode())
         elif not line.strip():
@@ -139,8 +151,13 @@ def read(path):
                 read_setting(transcript, line[2:])
             except (ValueError, IndexError) as error:
                 raise wrong(str(error) or "not understood") from None
-        elif transcript.queue and line[:2] in ("C:", "C-", "C=", "S:", "S="):
-            raise wrong("`Q:` lines stand after the dialogue")
+        elif (transcript.queue or transcript.questions is not None) and line[:2] in ("C:", "C-", "C=", "S:", "S="):
+            raise wrong("`Q:` and `A:` lines stand after the dialogue")
+        elif line.startswith("A: "):
+            asked = tuple(exact_bytes(word) for word in line[3:].split(" "))
+            if line != "A: nothing" and len(asked) != 3:
+                raise wrong("`A:` has a client, a user and a password")
+            transcript.questions = (transcript.questions or []) + ([] if line == "A: nothing" else [asked])
         elif line.startswith("C:"):
             end = "\n" if transcript.by_hand else "\r\n"
             transcript.steps.append(Step("send", number, [line], data=(after_mark(line) + end).encode()))
@@ -185,8 +202,8 @@ def read_setting(transcript, setting):
         transcript.control[words[1]] = " ".join(words[2:])
     elif words[0] == "mailbox":
         state = words[3] if len(words) > 3 else "active"
-        if state not in ("active", "suspended", "broken"):
-            raise ValueError("a mailbox is active, suspended or broken")
+        if state not in ("active", "suspended", "broken", "nonsense"):
+            raise ValueError("a mailbox is active, suspended, broken or nonsense")
         kept = [mailbox for mailbox in transcript.mailboxes if mailbox[1] != words[2]]
         transcript.mailboxes = kept + [(words[1], words[2], state)]
     elif words[0] == "alias":
@@ -195,6 +212,24 @@ def read_setting(transcript, setting):
         transcript.by_hand = True
     elif words[0] == "environment":
         transcript.environment[words[1]] = " ".join(words[2:])
+    elif words == ["submission"]:
+        transcript.role = "submission"
+    elif words[0] == "client" and len(words) == 2:
+        transcript.environment["TCPREMOTEIP"] = words[1]
+    elif words == ["tls"]:
+        transcript.environment.update(TLS)
+    elif words[0] == "unix" and len(words) == 2:
+        transcript.unix_uid = words[1]
+    elif words[0] == "link" and len(words) == 3:
+        transcript.links.append((words[1], words[2]))
+    elif words[0] == "spent":
+        transcript.spent.append((words[1], words[2:]))
+    elif words[0] == "password":
+        answer = " ".join(words[3:]) or "ok " + words[1]
+        transcript.authentication[exact_bytes(words[1]), exact_bytes(words[2])] = answer.encode() + b"\n"
+    elif words[0] in ("auth", "auth-cut"):
+        answer = exact_bytes(" ".join(words[1:]))
+        transcript.authentication[None] = answer + b"\n" if answer and words[0] == "auth" else answer
     elif words[0] == "small-disk":
         transcript.small_disks.append((words[1], words[2], words[3:] == ["full"]))
     else:
@@ -223,7 +258,7 @@ def reply_fits(patterns, lines):
 # ---------------------------------------------------------------- the home
 
 def make_home(transcript, home):
-    for directory in ("control", "mailboxes", "queue", "run", "mnt", "requests", "volumes"):
+    for directory in ("control", "mailboxes", "queue", "run", "run/budgets", "mnt", "requests", "volumes"):
         (home / directory).mkdir(parents=True)
     for place, size, _ in transcript.small_disks:
         at = home / "queue" if place == "queue" else home / "mnt" / place
@@ -242,14 +277,35 @@ def make_home(transcript, home):
         mailbox = home / "mailboxes" / address
         if state == "broken":
             mailbox.mkdir()
+        elif state == "nonsense":
+            mailbox.write_text("nonsense\n", encoding="utf-8")
         else:
             mailbox.write_text(f"owner {owner}\nuid {os.getuid()}\ngid {os.getgid()}\nmaildir {maildir}\nstate {state}\n",
                                encoding="utf-8")
         (home / "mailboxes" / ("@" + address.rpartition("@")[2])).touch()
+        # An owner is known by the first mailbox.
+        if not os.path.lexists(home / "mailboxes" / f"~{owner}"):
+            os.symlink(address, home / "mailboxes" / f"~{owner}")
+    for name, target in transcript.links:
+        (home / "mailboxes" / name).unlink(missing_ok=True)
+        os.symlink(target, home / "mailboxes" / name)
+    for address, words in transcript.spent:
+        write_spent(home / "run" / "budgets" / address, words)
     for place, _, full in transcript.small_disks:
         if full:
             fill(home / "queue" if place == "queue" else home / "mnt" / place)
     os.mkfifo(home / "run" / "trigger")
+
+
+def write_spent(path, words):
+    """MESSAGES RECIPIENTS [N hours ago]; or what is no such file."""
+    if words == ["directory"]:
+        path.mkdir()
+    elif len(words) == 1:
+        path.write_text(words[0] + "\n", encoding="utf-8")
+    else:
+        hour = int(time.time()) // 3600 - (int(words[2]) if len(words) > 2 else 0)
+        path.write_text("%010d %010d %010d %010d %010d\n" % (hour, int(words[0]), int(words[1]), 0, 0), encoding="utf-8")
 
 
 def fill(directory):
@@ -259,6 +315,55 @@ def fill(directory):
                 file.write(b"\0" * 4096)
         except OSError:
             pass
+
+
+class Authenticator:
+    """Who knows passwords: listens at run/auth and answers by a table, as auth-check answers."""
+
+    def __init__(self, home, answers):
+        self.answers = answers
+        self.asked = []               # (client, user, password), or the octets that are no such question
+        self.listening = None
+        if not answers:
+            return
+        self.listening = socket.socket(socket.AF_UNIX)
+        # By a short name: the path of a socket has little room.
+        directory = os.open(home / "run", os.O_RDONLY)
+        self.listening.bind(f"/proc/self/fd/{directory}/auth")
+        os.close(directory)
+        self.listening.listen()
+        # A session may close before it reads the answer; the tests go on then.
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listening.accept()
+            except OSError:
+                return
+            with connection:
+                connection.settimeout(TIME_LIMIT_SECONDS)
+                try:
+                    self.answer(connection)
+                except OSError:
+                    pass
+
+    def answer(self, connection):
+        question = b""
+        while (more := connection.recv(4096)):      # the session says that it has said all
+            question += more
+        parts = question.split(b"\0")
+        if len(parts) != 4 or parts[3]:
+            self.asked.append((question,))
+            return
+        self.asked.append(tuple(parts[:3]))
+        answer = self.answers.get((parts[1], parts[2]), self.answers.get(None, b"no\n"))
+        connection.sendall(answer)
+
+    def close(self):
+        if self.listening is not None:
+            self.listening.shutdown(socket.SHUT_RDWR)
+            self.listening.close()
 
 
 # ---------------------------------------------------------------- the dialogue
@@ -275,7 +380,7 @@ class Session:
             self.input, their_output = os.pipe()
             theirs = [their_input, their_output]
         else:
-            environment.update(CONNECTION)
+            environment.update({"PROTO": "UNIX", "UNIXREMOTEEUID": transcript.unix_uid} if transcript.unix_uid else CONNECTION)
             environment.update(transcript.environment)
             with socket.create_server(("127.0.0.1", 0)) as listening:
                 self.socket = socket.create_connection(listening.getsockname())
@@ -292,7 +397,7 @@ class Session:
         self.deadline = time.monotonic() + TIME_LIMIT_SECONDS
         self.send(before)
         self.pump(lambda: not self.unsent, until=time.monotonic() + 1)
-        self.process = subprocess.Popen([str(program), "inbound"], stdin=their_input, stdout=their_output,
+        self.process = subprocess.Popen([str(program), transcript.role], stdin=their_input, stdout=their_output,
                                         stderr=errors, env=environment)
         for descriptor in theirs:
             os.close(descriptor)
@@ -388,11 +493,12 @@ def run(path, program):
     """Runs one transcript; raises Mismatch with both sides of the story."""
     transcript = read(path)
     directory = pathlib.Path(tempfile.mkdtemp(prefix="semail-dialogue-"))
-    session, mounted = None, []
+    session, authenticator, mounted = None, None, []
     try:
         home = directory / "home"
         mounted = [home / "queue" if place == "queue" else home / "mnt" / place for place, _, _ in transcript.small_disks]
         make_home(transcript, home)
+        authenticator = Authenticator(home, transcript.authentication)
         # The trigger has a reader, as it has when qrunner runs; nobody looks at what is said.
         trigger = os.open(home / "run" / "trigger", os.O_RDONLY | os.O_NONBLOCK)
         try:
@@ -406,7 +512,10 @@ def run(path, program):
                 story = Story()
                 try:
                     converse(transcript, session, story, early)
+                    compare_questions(transcript, authenticator)
                     compare_queue(transcript, home, story)
+                    errors.seek(0)
+                    check_log(transcript, errors.read())
                 except Mismatch as mismatch:
                     errors.seek(0)
                     said = errors.read().decode("utf-8", "replace").rstrip()
@@ -421,6 +530,8 @@ def run(path, program):
             if session.process.poll() is None:
                 session.process.kill()
                 session.process.wait()
+        if authenticator is not None:
+            authenticator.close()
         for place in reversed(mounted):
             subprocess.run(["umount", str(place)], check=False)
         shutil.rmtree(directory, ignore_errors=True)
@@ -523,10 +634,31 @@ def converse(transcript, session, story, early):
         raise Mismatch(f"ended by signal {-status}" if status < 0 else f"ended with exit code {status}")
 
 
+# ---------------------------------------------------------------- passwords
+
+def compare_questions(transcript, authenticator):
+    for question in authenticator.asked:
+        if len(question) != 3:
+            raise Mismatch(f"run/auth was asked {question[0]!r}: that is no client, user and password")
+    if transcript.questions is not None and transcript.questions != authenticator.asked:
+        raise Mismatch(f"run/auth was asked {authenticator.asked}, not {transcript.questions}")
+
+
+def check_log(transcript, logged):
+    """Whatever else is logged: no password, and nothing that a client typed into a line of its own."""
+    for key in transcript.authentication:
+        if key is not None and len(key[1]) > 3 and key[1] in logged:
+            raise Mismatch(f"a password stands in the log: {logged.decode('utf-8', 'replace')}")
+    for line in logged.decode("ascii", "surrogateescape").splitlines():
+        if not re.match(r"smtpd-session: (info|warning|error): [a-z-]+( [a-z]+=|$)", line):
+            raise Mismatch(f"logged, and no event: {line!r}")
+
+
 # ---------------------------------------------------------------- the queue
 
 @dataclasses.dataclass
 class Queued:
+    lines: list               # of the envelope
     sender: str
     recipients: list
     received: str
@@ -549,7 +681,8 @@ def read_queued(path):
             state, _, address = value.partition(" ")
             if state != "W":
                 raise Mismatch(f"queue file {path.name}: {line!r} does not wait")
-            recipients.append(address)
+            # What the sender wants to hear stands behind a TAB.
+            recipients.append(address.partition("\t")[0])
         elif word == "received":
             times.append(float(value))
     if len(senders) != 1 or len(times) != 1 or not recipients:
@@ -558,7 +691,7 @@ def read_queued(path):
     if not header:
         raise Mismatch(f"queue file {path.name}: the message begins with {message[:60]!r}, not with Received")
     received = " ".join(header.group(1).decode("utf-8").split())
-    return Queued(senders[0], recipients, received, message[header.end():])
+    return Queued(lines[1:], senders[0], recipients, received, message[header.end():])
 
 
 def compare_queue(transcript, home, story):
@@ -575,6 +708,10 @@ def compare_queue(transcript, home, story):
     queued = [read_queued(home / "queue" / "new" / name) for name in story.acknowledged]
     for message in queued:
         check_received(message)
+        if transcript.role == "submission":
+            check_submitted(message)
+        elif any(line.startswith(("by ", "ret ", "envid ")) or "\t" in line for line in message.lines):
+            raise Mismatch(f"at the inbound server nobody is known and nothing is promised: {message.lines}")
 
     asked = transcript.queue or [("empty", None, 0)]
     chosen, counted = 0, False
@@ -612,15 +749,25 @@ def compare_queue(transcript, home, story):
             elif words.startswith("received has no "):
                 if words.removeprefix("received has no ") in message.received:
                     raise differs(f"the header is {message.received!r}")
+            elif words.startswith("envelope has no "):
+                if any(line.split(" ")[0] == words.removeprefix("envelope has no ") for line in message.lines):
+                    raise differs(f"the envelope is {message.lines}")
+            elif word == "envelope":
+                if exact_bytes(value).decode() not in message.lines:
+                    raise differs(f"the envelope is {message.lines}")
+            elif words == "date is now":
+                check_date(field_of(message, "date"))
+            elif words == "message-id has id ID":
+                if field_of(message, "message-id") != f"<{story.acknowledged[chosen]}@{transcript.control['hostname']}>":
+                    raise differs(f"it is {field_of(message, 'message-id')!r}")
             elif word == "received":
                 if not fits(value, message.received):
                     raise differs(f"the header is {message.received!r}")
             elif words == "content":
-                wanted = b"".join(part + b"\n" for part in content)
-                if message.content != wanted:
+                if not content_fits(content, message.content):
                     story.lines.append(("  ", "Q: content"))
-                    story.expected(["| " + shown(part) for part in wanted.split(b"\n")])
-                    story.answered(["| " + shown(part) for part in message.content.split(b"\n")])
+                    story.expected(["|~ " + part if isinstance(part, str) else "| " + shown(part) for part in content])
+                    story.answered(["| " + shown(part) for part in message.content.removesuffix(b"\n").split(b"\n")])
                     raise differs("another content")
             elif word == "octets":
                 if len(message.content) != int(value):
@@ -631,17 +778,62 @@ def compare_queue(transcript, home, story):
         raise Mismatch(f"queue/new holds {len(queued)} messages; without a count there must be one")
 
 
+def content_fits(wanted, content):
+    """WANTED: lines as octets, or as text in which `...` is any text."""
+    lines = content.split(b"\n")
+    # An exact line may hold line ends.
+    wanted = [piece for part in wanted for piece in ([part] if isinstance(part, str) else part.split(b"\n"))]
+    if lines.pop() != b"" or len(lines) != len(wanted):
+        return False
+    return all(fits(pattern, line.decode("utf-8", "surrogateescape")) if isinstance(pattern, str) else pattern == line
+               for pattern, line in zip(wanted, lines))
+
+
 def check_received(message):
     """RFC 5321 4.4 for the header that was added."""
     clauses, found, date = message.received.rpartition("; ")
-    if not found or not re.search(r"\bby \S+", clauses) or not re.search(r"\bwith (UTF8SMTP|ESMTP|SMTP)S?\b", clauses):
+    if not found or not re.search(r"\bby \S+", clauses) or not re.search(r"\bwith (UTF8SMTP|ESMTP|SMTP)S?A?\b", clauses):
         raise Mismatch(f"Received has no by, with or date: {message.received!r}")
+    check_date(date)
+
+
+def check_date(date):
     try:
         age = datetime.datetime.now(datetime.timezone.utc) - email.utils.parsedate_to_datetime(date)
     except (TypeError, ValueError):
-        raise Mismatch(f"Received has a malformed date: {date!r}") from None
+        raise Mismatch(f"malformed date: {date!r}") from None
     if abs(age.total_seconds()) > 60:
-        raise Mismatch(f"Received has a wrong date: {date!r}")
+        raise Mismatch(f"wrong date: {date!r}")
+
+
+def header_of(content):
+    """The lines of the header section: up to the first that is empty."""
+    lines = content.split(b"\n")
+    return lines[:lines.index(b"")]
+
+
+def field_of(message, name):
+    """The one field of that name."""
+    found = [line for line in header_of(message.content) if re.match(name.encode() + rb"[ \t]*:", line, re.IGNORECASE)]
+    if len(found) != 1:
+        raise Mismatch(f"{name} stands there {len(found)} times")
+    return found[0].partition(b":")[2].decode("utf-8", "replace").strip()
+
+
+def check_submitted(message):
+    """RFC 6409 8, RFC 5322 3.6: what every message that leaves the outgoing server has, and what none may have."""
+    names = []
+    for line in header_of(message.content):
+        found = re.match(rb"([!-9;-~]+)[ \t]*:", line)
+        if found:
+            names.append(found.group(1).lower())
+        elif line[:1] not in (b" ", b"\t") or not names:
+            raise Mismatch(f"no field of a header section: {shown(line)!r}")
+    if names.count(b"from") != 1 or b"date" not in names or b"message-id" not in names or b"bcc" in names:
+        raise Mismatch(f"a header section that may not leave: {names}")
+    by = [line for line in message.lines if line.startswith("by ")]
+    if len(by) != 1:
+        raise Mismatch(f"the envelope does not say by whom the message was submitted: {message.lines}")
 
 
 # ---------------------------------------------------------------- as a command, and with disks of its own

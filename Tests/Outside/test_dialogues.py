@@ -26,7 +26,18 @@ def test_dialogue(path, program):
 
 
 def test_there_are_enough_transcripts():
-    assert len(TRANSCRIPTS) >= 150
+    submission = [path for path in TRANSCRIPTS if path.parent.name.startswith("submission-")]
+    assert len(submission) >= 80
+    assert len(TRANSCRIPTS) - len(submission) >= 150
+
+
+def test_folders_say_which_server_they_are_about():
+    for path in TRANSCRIPTS:
+        transcript = dialogue.read(path)
+        if transcript.role == "submission":
+            assert path.parent.name.startswith("submission-"), path
+        elif path.parent.name.startswith("submission-"):
+            assert "inbound" in path.stem, f"{path}: a dialogue of the inbound server among those of the other"
 
 
 def test_every_transcript_is_well_formed_and_says_what_it_shows():
@@ -71,6 +82,43 @@ def test_reply_lines(pattern, line, expected):
 ])
 def test_replies(patterns, lines, expected):
     assert dialogue.reply_fits(patterns, lines) is expected
+
+
+@pytest.mark.parametrize("wanted, content, expected", [
+    ([b"a", b""], b"a\n\n", True),
+    ([b"a"], b"a", False),
+    ([b"a"], b"a\nb\n", False),
+    ([b"a\nb"], b"a\nb\n", True),
+    (["Date: ...", b"a"], b"Date: Mon\na\n", True),
+    (["Date: ..."], b"Date: Mon\na\n", False),
+    (["Date: ..."], b"Dates: Mon\n", False),
+    (["\udcff..."], b"\xff\n", True),
+])
+def test_contents(wanted, content, expected):
+    assert dialogue.content_fits(wanted, content) is expected
+
+
+def submitted(content, *lines):
+    return dialogue.Queued([*lines], "", [], "", content)
+
+
+@pytest.mark.parametrize("content, by", [
+    (b"Date: x\nMessage-ID: y\n\n", "by a@b"),
+    (b"From: x\nMessage-ID: y\n\n", "by a@b"),
+    (b"From: x\nDate: y\n\n", "by a@b"),
+    (b"From: x\nDate: y\nMessage-ID: z\nfrom : a\n\n", "by a@b"),
+    (b"From: x\nDate: y\nMessage-ID: z\nBCC\t: a\n\n", "by a@b"),
+    (b"From: x\nDate: y\nMessage-ID: z\nno field\n\n", "by a@b"),
+    (b" From: x\nDate: y\nMessage-ID: z\nFrom: y\n\n", "by a@b"),
+    (b"From: x\nDate: y\nMessage-ID: z\n\n", "from a@b"),
+])
+def test_header_sections_that_may_not_leave(content, by):
+    with pytest.raises(dialogue.Mismatch):
+        dialogue.check_submitted(submitted(content, by))
+
+
+def test_a_header_section_that_may_leave():
+    dialogue.check_submitted(submitted(b"FROM: x\n y\nDate : y\nmessage-id:z\n\nBcc: a\n", "by a@b"))
 
 
 @pytest.mark.parametrize("text, expected", [

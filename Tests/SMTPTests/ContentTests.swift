@@ -89,7 +89,7 @@ import Testing
                     let (_, hasEnded) = Array(piece).withUnsafeBytes { content.take($0, into: &stored) }
                     #expect(!hasEnded)
                 }
-                if content.endsInLine { stored.append(0x0a) }
+                content.end(into: &stored)
                 let isFaulty = content.fault == .bareLineEnd || content.endsInCR
                 guard isFaulty == (expected == nil), isFaulty || stored == expected else { Issue.record("\(input) cut at \(place): \(stored)"); return }
             }

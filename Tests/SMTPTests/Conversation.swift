@@ -11,12 +11,20 @@ final class Conversation {
 
     enum Ending: Equatable { case closed, drained }
 
+    /// What was to be asked of those who know passwords.
+    struct Question: Equatable {
+        let user: [UInt8]
+        let password: [UInt8]
+    }
+
     private(set) var dialogue: Dialogue
     /// What the client has heard.
     private(set) var sent: [UInt8] = []
     /// What is in the queue.
     private(set) var messages: [Message] = []
     private(set) var lookUps: [Address] = []
+    private(set) var senderLookUps: [Address] = []
+    private(set) var questions: [Question] = []
     private(set) var pauses = 0
     private(set) var discards = 0
     private(set) var ending: Ending?
@@ -28,6 +36,8 @@ final class Conversation {
 
     var hasRoom: (Int) -> Bool = { _ in true }
     var lookUp: (Address, Int) -> MailboxAnswer = { address, _ in .exists([address]) }
+    var lookUpSender: (Address) -> SenderAnswer = { _ in .exists }
+    var authenticate: (Question) -> Authentication = { _ in .refused }
     /// Asked before each of these steps; a fault makes it fail.
     var openFault: () -> StoreFault? = { nil }
     var storeFault: () -> StoreFault? = { nil }
@@ -41,10 +51,14 @@ final class Conversation {
     static let hostname = Array("mail.semail.test".utf8)
     static let seconds = 1_795_467_913
 
-    static func client(byHand: Bool = false) -> Client {
+    /// `submitter`: at the outgoing server; `mayAuthenticate`: over TLS.
+    static func client(byHand: Bool = false, submitter: Submitter? = nil, mayAuthenticate: Bool = false) -> Client {
         var client = Client()
         client.isByHand = byHand
         client.address = byHand ? [] : Array("192.0.2.7".utf8)
+        client.submitter = submitter
+        client.mayAuthenticate = mayAuthenticate
+        if mayAuthenticate { client.tls = Array("TLSv1.3 TLS_AES_256_GCM_SHA384".utf8) }
         return client
     }
 
@@ -96,7 +110,18 @@ final class Conversation {
         case .lookUp(let address, let size):
             lookUps.append(address)
             dialogue.answer(lookUp(address, size))
+        case .lookUpSender(let address):
+            if dialogue.submitter != .host { violate("a sender was looked up for one who is not the host") }
+            senderLookUps.append(address)
+            dialogue.answer(lookUpSender(address))
+        case .authenticate(let user, let password):
+            let question = Question(user: user, password: password)
+            if dialogue.client.submitter == nil || !dialogue.client.mayAuthenticate { violate("a password was asked about where none is taken") }
+            if user.isEmpty || password.isEmpty || user.contains(0) || password.contains(0) { violate("a question that cannot be asked: \(question)") }
+            questions.append(question)
+            dialogue.answer(authenticate(question))
         case .open(let envelope):
+            if (envelope.submitter == nil) != (dialogue.client.submitter == nil) { violate("a message by \(String(describing: envelope.submitter))") }
             if file != nil { violate("a message was opened while another was open") }
             if envelope.recipients.isEmpty { violate("a message was opened for nobody") }
             if let fault = openFault() {
@@ -151,6 +176,7 @@ final class Conversation {
         if let fault = commitFault() { dialogue.committed(.failure(fault)); return }
         if !message.content.starts(with: Array("Received: ".utf8)) { violate("committed without a Received line") }
         if message.content.last != 0x0a { violate("committed without a line end at the end") }
+        if dialogue.client.submitter != nil { violations += PlainHeader.faults(message.content) }
         messages.append(message)
         dialogue.committed(.success(Array("id\(opened)".utf8)))
     }

@@ -9,6 +9,8 @@ struct Outcome: Equatable, CustomStringConvertible {
     let messages: [Conversation.Message]
     let ending: Conversation.Ending?
     let lookUps: [Address]
+    let senderLookUps: [Address]
+    let questions: [Conversation.Question]
     let pauses: Int
 
     var description: String {
@@ -19,12 +21,15 @@ struct Outcome: Equatable, CustomStringConvertible {
 struct Script: CustomTestStringConvertible, Sendable {
     let name: String
     var isByHand = false
+    /// At the outgoing server; AUTH is offered to nobody and to the host.
+    var submitter: Submitter?
     var limits = Limits()
     let groups: [[UInt8]]
 
-    init(_ name: String, byHand: Bool = false, limits: Limits = Limits(), _ groups: [String]) {
+    init(_ name: String, byHand: Bool = false, as submitter: Submitter? = nil, limits: Limits = Limits(), _ groups: [String]) {
         self.name = name
         isByHand = byHand
+        self.submitter = submitter
         self.limits = limits
         self.groups = groups.map { Array($0.utf8) }
     }
@@ -33,11 +38,28 @@ struct Script: CustomTestStringConvertible, Sendable {
 
     /// Each group in the pieces that `cut` makes of it.
     func play(_ cut: (Int, [UInt8]) -> [[UInt8]] = { [$1] }) -> Outcome {
-        let conversation = Conversation(Conversation.client(byHand: isByHand), limits: limits)
+        let conversation = Conversation(
+            Conversation.client(byHand: isByHand, submitter: submitter, mayAuthenticate: submitter == .nobody || submitter == .host), limits: limits)
+        conversation.lookUpSender = { address in
+            switch String(decoding: address.domain, as: UTF8.self) {
+            case "semail.test": .exists
+            case "trouble.test": .trouble
+            default: .unknown
+            }
+        }
+        conversation.authenticate = { question in
+            switch String(decoding: question.password, as: UTF8.self) {
+            case "right": .accepted(Address(localPart: question.user, domain: Array("semail.test".utf8)))
+            case "slow": .slowedDown
+            case "down": .unavailable
+            default: .refused
+            }
+        }
         conversation.lookUp = { address, _ in
             switch String(decoding: address.localPart, as: UTF8.self) {
             case "nobody": .unknown
             case "full": .full
+            case "anna": .elsewhere
             case "two": .exists([Address("one@semail.test")!, Address("other@semail.test")!])
             default: .exists([address])
             }
@@ -46,7 +68,7 @@ struct Script: CustomTestStringConvertible, Sendable {
         conversation.send([])
         #expect(conversation.violations == [], "\(name)")
         return Outcome(sent: String(decoding: conversation.sent, as: UTF8.self), messages: conversation.messages, ending: conversation.ending,
-                       lookUps: conversation.lookUps, pauses: conversation.pauses)
+                       lookUps: conversation.lookUps, senderLookUps: conversation.senderLookUps, questions: conversation.questions, pauses: conversation.pauses)
     }
 }
 
@@ -56,8 +78,10 @@ func envelopeGroups(to recipients: [String] = ["x@semail.test"]) -> [String] {
 }
 
 /// A conversation that has got so far, its replies so far behind it.
-func conversation(byHand: Bool = false, limits: Limits = Limits(), after groups: [String]) -> Conversation {
-    let conversation = Conversation(Conversation.client(byHand: byHand), limits: limits)
+func conversation(
+    byHand: Bool = false, as submitter: Submitter? = nil, mayAuthenticate: Bool = false, limits: Limits = Limits(), after groups: [String]
+) -> Conversation {
+    let conversation = Conversation(Conversation.client(byHand: byHand, submitter: submitter, mayAuthenticate: mayAuthenticate), limits: limits)
     conversation.send([])
     groups.forEach { conversation.send($0) }
     return conversation

@@ -15,8 +15,13 @@ extension Dialogue {
 
     /// The facts of the transaction; the driver adds the time.
     func envelope() -> Envelope {
-        Envelope(received: 0, client: client.address, sender: transaction?.sender, recipients: transaction?.recipients ?? [],
-                 is8Bit: transaction?.is8Bit ?? false, isSMTPUTF8: transaction?.isSMTPUTF8 ?? false)
+        var envelope = Envelope(
+            received: 0, client: client.address, sender: transaction?.sender, to: transaction?.recipients ?? [],
+            is8Bit: transaction?.is8Bit ?? false, isSMTPUTF8: transaction?.isSMTPUTF8 ?? false)
+        envelope.submitter = accountable
+        envelope.returned = transaction?.returned
+        envelope.envelopeID = transaction?.envelopeID
+        return envelope
     }
 
     /// The message file is open, or could not be: on with DATA or BDAT, whichever asked.

@@ -16,6 +16,8 @@ extension Dialogue {
         reply("250-SMTPUTF8")
         reply("250-CHUNKING")
         reply("250-ENHANCEDSTATUSCODES")
+        if submitter != nil { reply("250-DSN") }
+        if client.mayAuthenticate, !isAuthenticated { reply("250-AUTH PLAIN LOGIN") }
         // RFC 9422
         reply("250-LIMITS ", Array("MAILMAX=\(limits.messagesPerSession) RCPTMAX=\(limits.recipients)".utf8))
         reply("250 HELP")

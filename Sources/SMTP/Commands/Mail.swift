@@ -1,4 +1,5 @@
-// MAIL FROM:<reverse-path> (RFC 5321 4.1.1.2), with SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531).
+// MAIL FROM:<reverse-path> (RFC 5321 4.1.1.2), with SIZE (RFC 1870), BODY (RFC 6152) and SMTPUTF8 (RFC 6531); at the outgoing
+// server also RET and ENVID (RFC 3461) and AUTH (RFC 4954).
 import Mail
 
 extension Dialogue {
@@ -22,8 +23,21 @@ extension Dialogue {
         case .failure: reply("501 5.1.7 The sender's address is malformed"); return
         }
         guard let parameters = parameters(parser.rest) else { return }
+        if refusesSender(new.sender) { return }
         for (name, value) in parameters {
             switch name {
+            case "RET" where submitter != nil:
+                guard let value, let returned = Returned(rawValue: String(decoding: value.map(\.uppercased), as: UTF8.self)) else {
+                    reply("501 5.5.4 RET is FULL or HDRS")
+                    return
+                }
+                new.returned = returned
+            case "ENVID" where submitter != nil:
+                guard let value, value.count <= 100, XText.isValid(value) else { reply("501 5.5.4 ENVID is xtext of at most 100 octets"); return }
+                new.envelopeID = value
+            case "AUTH" where submitter != nil:
+                // Who it comes from is known better here; the claim is read and forgotten (RFC 4954 5).
+                guard let value, value == [0x3c, 0x3e] || XText.isValid(value) else { reply("501 5.5.4 AUTH is xtext or <>"); return }
             case "SIZE":
                 guard let value, value.count <= 20, value.allSatisfy({ 0x30...0x39 ~= $0 }) else {
                     reply("501 5.5.4 SIZE is a number of octets")
@@ -53,8 +67,13 @@ extension Dialogue {
             reply("552 5.3.4 The message is larger than I take: at most ", Array(String(limits.messageSize).utf8), " octets")
             return
         }
+        if submitter == .host, let sender = new.sender {
+            new.isSenderAsked = true
+            want(.lookUpSender(sender))
+        } else {
+            want(.room(size: new.declaredSize))
+        }
         transaction = new
-        want(.room(size: new.declaredSize))
     }
 
     /// Whether the queue has room for what was declared (RFC 1870 6.1).

@@ -1,0 +1,116 @@
+// What the outgoing server knows about its clients: who is at the other end, whether a password is right, how much a mailbox has sent.
+import Control
+import Mail
+import Program
+import SMTP
+import Unix
+
+enum Submission {
+    /// Who speaks, by what the kernel says of the connection and nothing the client says. nobody: must authenticate.
+    static func submitter(_ environment: Environment, _ resolver: borrowing Resolver, mailboxUids: ClosedRange<UInt32>) -> Submitter {
+        do throws(SystemError) {
+            switch environment["PROTO"] {
+            case nil: return .host
+            case "UNIX":
+                // A mailbox' own processes are that mailbox, or nobody when it is suspended or gone; all others are the host's.
+                guard let uid = environment["UNIXREMOTEEUID"].flatMap({ UInt32($0) }) else { return .nobody }
+                switch try resolver.named("#\(uid)") {
+                case .mailbox(let address): return .mailbox(address)
+                case .closed: return .nobody
+                case .none: return mailboxUids.contains(uid) ? .nobody : .host
+                }
+            default:
+                let address = environment["TCPREMOTEIP"] ?? environment["TCP6REMOTEIP"] ?? ""
+                if address.hasPrefix("127.") || address == "::1" { return .host }
+                if case .mailbox(let address) = try resolver.named("[\(address)]") { return .mailbox(address) }
+                return .nobody
+            }
+        } catch {
+            Log.error("lookup", .text("reason", error.text))
+            return .nobody
+        }
+    }
+
+    /// Asks those who know passwords, over their socket: `CLIENT NUL USER NUL PASSWORD NUL`, answered by one line.
+    static func authenticate(_ home: Home, client: [UInt8], user: [UInt8], password: [UInt8], _ resolver: borrowing Resolver) -> Authentication {
+        let answer: [UInt8]
+        do throws(SystemError) {
+            let connection = try Socket.connect(path: home.authentication)
+            Socket.setNonblocking(connection.raw)
+            try IO.writeAll(connection.raw, client + [0] + user + [0] + password + [0], idleMilliseconds: 5000)
+            Socket.endWriting(connection.raw)
+            answer = try readLine(connection)
+        } catch {
+            Log.error("authentication", .text("reason", error.text))
+            return .unavailable
+        }
+        let words = String(decoding: answer, as: UTF8.self).split(separator: " ", maxSplits: 1)
+        switch words.first {
+        case "ok" where words.count == 2:
+            do throws(SystemError) {
+                if case .mailbox(let mailbox) = try resolver.named("~" + words[1]) { return .accepted(mailbox) }
+                Log.info("without-mailbox", .text("owner", String(words[1])))
+                return .refused
+            } catch { return .unavailable }
+        case "no": return .refused
+        case "slow": return .slowedDown
+        default: return .unavailable
+        }
+    }
+
+    private static func readLine(_ connection: borrowing Descriptor) throws(SystemError) -> [UInt8] {
+        let end = Clock.monotonicMilliseconds() + 60_000
+        var line: [UInt8] = []
+        let raw = connection.raw
+        while line.count < 512, !line.contains(0x0a), case let left = end - Clock.monotonicMilliseconds(), left > 0,
+              try IO.wait(raw, forWriting: false, milliseconds: left) {
+            let more = try IO.readSome(raw, limit: 512)
+            if more.isEmpty { break }
+            line += more
+        }
+        // A line that was cut short says nothing.
+        return line.contains(0x0a) ? Array(line.prefix { $0 != 0x0a }) : []
+    }
+}
+
+/// How much each mailbox has sent within the last hour: one small file each, changed under its lock. A window that slides: of the
+/// hour before counts the share that is still within sixty minutes.
+struct Budgets {
+    let directory: String
+    /// 0: no limit.
+    let messagesPerHour: Int
+    let recipientsPerHour: Int
+
+    enum Charge { case taken, exceeded }
+
+    func charge(_ account: Address, recipients: Int) throws(SystemError) -> Charge {
+        if messagesPerHour == 0 && recipientsPerHour == 0 { return .taken }
+        guard let name = Mailboxes.fileName(account) else { return .taken }
+        let file = try Directory(searching: directory).open(name, .readWriteOrCreate)
+        // Another session of the same mailbox holds it for some microseconds.
+        while !Process.lock(file) { Process.sleep(milliseconds: 1) }
+        let now = Clock.seconds()
+        let hour = now / 3600
+        var counts = Budgets.read(try IO.readAll(file.raw, limit: 128))
+        if counts[0] != hour { counts = counts[0] == hour - 1 ? [hour, 0, 0, counts[1], counts[2]] : [hour, 0, 0, 0, 0] }
+        let left = 3600 - now % 3600
+        counts[1] += 1
+        counts[2] += recipients
+        if messagesPerHour > 0, counts[1] + counts[3] * left / 3600 > messagesPerHour { return .exceeded }
+        if recipientsPerHour > 0, counts[2] + counts[4] * left / 3600 > recipientsPerHour { return .exceeded }
+        try IO.write(file.raw, Array((counts.map { Budgets.padded($0) }.joined(separator: " ") + "\n").utf8), at: 0)
+        return .taken
+    }
+
+    /// Hour since 1970; messages and recipients in it; messages and recipients in the hour before. What makes no sense counts as nothing.
+    private static func read(_ text: [UInt8]) -> [Int] {
+        let numbers = String(decoding: text, as: UTF8.self).split(whereSeparator: { $0 == " " || $0 == "\n" }).compactMap { Int($0) }
+        return numbers.count == 5 && numbers.allSatisfy { 0...1_000_000_000 ~= $0 } ? numbers : [0, 0, 0, 0, 0]
+    }
+
+    /// Of one width, so that a file is overwritten in place.
+    private static func padded(_ number: Int) -> String {
+        let text = String(number)
+        return String(repeating: "0", count: max(0, 10 - text.utf8.count)) + text
+    }
+}
