@@ -88,7 +88,7 @@ struct ConfigCommand: HomeCommand {
         case .session: "; in force with the next SMTP session"
         case .qrunner: "; in force within a minute"
         case .qrunnerStart: "; in force for new mailboxes now, for qrunner when it is started again"
-        case .inbound: "; in force when the service semail-inbound is started again"
+        case .services(let names): "; in force after: sv restart \(names)"
         }
     }
 }

@@ -8,7 +8,7 @@ import Unix
 struct MailboxCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "mailbox", abstract: "Makes, removes and shows mailboxes.",
-        subcommands: [Create.self, Delete.self, List.self, Show.self])
+        subcommands: [Create.self, Delete.self, List.self, Show.self, Container.self])
 
     struct Create: HomeCommand {
         static let configuration = CommandConfiguration(
@@ -65,6 +65,29 @@ struct MailboxCommand: ParsableCommand {
             }
             let mail = deletion.mailKeptAt.map { "; its mail is still in \($0)" } ?? ", and the mail in it"
             Out.line("\(address.text) of \(deletion.mailbox.owner) is removed\(mail)")
+        }
+    }
+
+    struct Container: HomeCommand {
+        static let configuration = CommandConfiguration(
+            abstract: "Says from which address the mailbox' container connects.",
+            discussion: "Whoever connects to the outgoing server from there sends as this mailbox. Without an address, nobody does any more.")
+
+        @Argument(help: "The mailbox's address.")
+        var address: String
+        @Argument(help: "The container's address on its network, such as 172.30.0.5.")
+        var container: String?
+        @OptionGroup var common: Common
+
+        func run() throws {
+            let address = try MailboxFacts.address(address)
+            if let container, !Endpoint.isAddress(container) { throw Failure("\"\(container)\" is no IPv4 or IPv6 address") }
+            try MailboxRegister(common.openHome()).setContainer(of: address, to: container)
+            if common.json {
+                Out.document(.object([("address", .text(address.text)), ("container", .text(container))]))
+                return
+            }
+            Out.line(container.map { "whoever connects from \($0) sends as \(address.text)" } ?? "no container sends as \(address.text)")
         }
     }
 

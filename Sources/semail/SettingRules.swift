@@ -3,15 +3,17 @@
 import Control
 import Mail
 import Provisioning
+import Unix
 
 enum SettingRules {
     /// Who reads a setting, and so when a change is felt.
-    enum Reader { case session, qrunner, qrunnerStart, inbound }
+    enum Reader { case session, qrunner, qrunnerStart, services(String) }
 
     static func reader(_ setting: Setting) -> Reader {
         switch setting.name {
-        case "queue-lifetime", "deliveries": .qrunner
-        case "sessions", "sessions-per-address", "connections-per-minute": .inbound
+        case "queue-lifetime", "deliveries", "delay-notice", "routes", "connections", "connections-per-destination": .qrunner
+        case "sessions", "sessions-per-address", "connections-per-minute": .services("semail-inbound semail-outbound semail-outbound-tls")
+        case "outbound-addresses": .services("semail-outbound")
         case "mailbox-uids": .qrunnerStart
         default: .session
         }
@@ -45,6 +47,11 @@ enum SettingRules {
                 guard !targets.isEmpty else { throw Failure("\(alias) has no mailbox behind it; a line of aliases is: address mailbox...") }
                 for target in targets { try requireMailbox(target, home) }
             }
+        case "outbound-addresses":
+            for line in value.split(whereSeparator: \.isNewline) where !line.hasPrefix("#") && !Endpoint.isAddress(String(line)) {
+                throw Failure("\"\(line)\" is no address: give IPv4 or IPv6 addresses of this host, one per line, such as 172.30.0.1")
+            }
+        case "routes": do { _ = try Routes(value.split(whereSeparator: \.isNewline).map(String.init).filter { !$0.hasPrefix("#") }) } catch { throw Failure(error.text) }
         default: break
         }
         return value
@@ -70,6 +77,7 @@ enum SettingRules {
         case .count: "it is a whole number, such as 100"
         case .size: "it is a number of octets, such as 2048, 64K, 50M or 1G"
         case .duration: "it is a time, such as 90s, 5m, 1h or 5d"
+        case .choice: "it is yes or no"
         case .range: "it is a range of uids, such as 30000-59999"
         case .lines: "it is lines of text"
         }

@@ -10,24 +10,30 @@ enum DeviceNumber {
     }
 }
 
-enum Connection {
-    /// What the server at a port of this host says first; empty: it says nothing. nil: nobody is there.
-    static func firstLine(port: UInt16, milliseconds: Int) -> String? {
-        let raw = socket(AF_INET, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard raw >= 0 else { return nil }
-        let connection = Descriptor(owning: raw)
-        var address = sockaddr_in()
-        address.sin_family = sa_family_t(AF_INET)
-        address.sin_port = port.bigEndian
-        address.sin_addr.s_addr = UInt32(0x7f00_0001).bigEndian
-        let result = withUnsafePointer(to: &address) { pointer in
-            pointer.withMemoryRebound(to: sockaddr.self, capacity: 1) { connect(connection.raw, $0, socklen_t(MemoryLayout<sockaddr_in>.size)) }
-        }
-        guard result == 0 else { return nil }
-        guard (try? IO.wait(connection.raw, forWriting: false, milliseconds: milliseconds)) == true,
-              let bytes = try? IO.readSome(connection.raw, limit: 1024) else { return "" }
+/// Where a server of this host listens.
+enum Door {
+    static func connect(address: String, port: UInt16, milliseconds: Int) -> Connection? {
+        guard let address = NetworkAddress(text: address) else { return nil }
+        var race = Race(port: port, milliseconds: milliseconds)
+        return race.run([address])
+    }
+
+    /// What the server says first; empty: it says nothing. nil: nobody is there.
+    static func firstLine(address: String, port: UInt16, milliseconds: Int) -> String? {
+        guard let connection = connect(address: address, port: port, milliseconds: milliseconds) else { return nil }
+        return firstLine(connection.descriptor.raw, milliseconds)
+    }
+
+    static func firstLine(path: String, milliseconds: Int) -> String? {
+        guard let connection = try? Socket.connect(path: path) else { return nil }
+        return firstLine(connection.raw, milliseconds)
+    }
+
+    private static func firstLine(_ connection: Int32, _ milliseconds: Int) -> String {
+        guard (try? IO.wait(connection, forWriting: false, milliseconds: milliseconds)) == true,
+              let bytes = try? IO.readSome(connection, limit: 1024) else { return "" }
         // A session that ends without QUIT is an error in the log, and in the sender's statistics.
-        try? IO.writeAll(connection.raw, Array("QUIT\r\n".utf8))
+        try? IO.writeAll(connection, Array("QUIT\r\n".utf8))
         return String(decoding: bytes.prefix { $0 != 13 && $0 != 10 }, as: UTF8.self)
     }
 }
@@ -48,6 +54,18 @@ enum Lookup {
             next = entry.pointee.ai_next
         }
         return result
+    }
+
+    /// The name that reverse DNS has for an address; nil: none.
+    static func name(of address: String) -> String? {
+        var hints = addrinfo()
+        hints.ai_flags = AI_NUMERICHOST
+        var list: UnsafeMutablePointer<addrinfo>?
+        guard getaddrinfo(address, nil, &hints, &list) == 0, let entry = list else { return nil }
+        defer { freeaddrinfo(list) }
+        var buffer = [CChar](repeating: 0, count: 1025)
+        guard getnameinfo(entry.pointee.ai_addr, entry.pointee.ai_addrlen, &buffer, socklen_t(buffer.count), nil, 0, NI_NAMEREQD) == 0 else { return nil }
+        return String(decoding: buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
     }
 
     static func ownAddresses() -> Set<String> {

@@ -38,11 +38,13 @@ enum DiskCheck {
 }
 
 enum NetworkCheck {
-    static func port(_ port: UInt16?) throws -> [Finding.Result] {
-        guard let port else { return [.note("the port was not checked", "name it: semail doctor --port N")] }
+    /// Port 25 of 127.0.0.1 is the outgoing server's, of any other address the incoming one's.
+    static func port(_ named: UInt16?, isInstalled: Bool) throws -> [Finding.Result] {
+        guard let port = named ?? (isInstalled ? 25 : nil) else { return [.note("the port was not checked", "name it: semail doctor --port N")] }
+        let address = named == nil ? "127.0.0.2" : "127.0.0.1"
         let remedy = "see whether the service semail-inbound runs and what its log says"
-        guard let line = Connection.firstLine(port: port, milliseconds: 5000) else {
-            return [.mend("nobody answers at port \(port) of 127.0.0.1: no mail comes in", remedy)]
+        guard let line = Door.firstLine(address: address, port: port, milliseconds: 5000) else {
+            return [.mend("nobody answers at port \(port) of \(address): no mail comes in", remedy)]
         }
         if line.isEmpty { return [.mend("port \(port) is open, and nobody speaks there", remedy)] }
         if line.hasPrefix("421") {
@@ -79,6 +81,12 @@ enum NetworkCheck {
         let own = Lookup.ownAddresses()
         guard addresses.contains(where: own.contains) else {
             return [.note("\(hostname) is \(list), which is no address of this host", "well if a router passes port 25 on; else correct the record")]
+        }
+        let unnamed = addresses.filter { own.contains($0) && Lookup.name(of: $0) == nil }
+        guard unnamed.isEmpty else {
+            return [.note(
+                "\(hostname) is \(list), and reverse DNS has no name for \(unnamed.joined(separator: " ")): many servers refuse mail from there",
+                "have whoever gave you the address add a PTR record: \(hostname)")]
         }
         return [.well("\(hostname) is \(list)")]
     }
