@@ -111,9 +111,19 @@ public struct OpenMessage: ~Copyable {
     public let size: Int
     public let file: Descriptor
 
-    /// Records that a recipient needs no further try. One octet, overwritten in place: a power cut leaves the old or the new.
-    public func markDone(_ recipient: Envelope.Recipient) throws(SystemError) {
-        try IO.write(file.raw, [0x44], at: recipient.markOffset)
+    /// Records what a recipient waits for now. One octet, overwritten in place: a power cut leaves the old or the new.
+    public func mark(_ recipient: Envelope.Recipient, _ mark: Envelope.Mark) throws(SystemError) {
+        try IO.write(file.raw, [mark.rawValue], at: recipient.markOffset)
+    }
+
+    /// The message as it came, at most `limit` octets; nil: it has more.
+    public func whole(limit: Int) throws(SystemError) -> [UInt8]? { size > limit ? nil : try IO.readAll(file.raw, from: messageOffset, limit: limit) }
+
+    /// The same file once more, with a position of its own, placed at the message.
+    public func reopen(in store: borrowing QueueStore) throws(SystemError) -> Descriptor {
+        let again = try store.root.open(place.text + "/" + id.text)
+        try IO.seek(again.raw, to: messageOffset)
+        return again
     }
 
     /// The header section, at most 64 KB of it.

@@ -8,13 +8,12 @@ final class ActiveMessage {
     let open: OpenMessage
     /// Recipients without an outcome in this round.
     var outstanding = 0
-    /// Recipients that got it in this round.
-    var delivered: [Envelope.Recipient] = []
-    var failures: [(recipient: Envelope.Recipient, failure: Failure)] = []
-    var deferrals: [(recipient: Envelope.Recipient, failure: Failure)] = []
-
-    /// Some recipient's lane was full.
-    var isPostponed = false
+    /// What came of the others in this round.
+    var results: [(outcome: Outcome, fate: Fate)] = []
+    /// A destination that is down is not tried before; seconds since 1970.
+    var notBefore = 0
+    /// DKIM-Signature fields, which go before the message; nil: not asked for yet.
+    var signature: [UInt8]?
 
     init(_ open: consuming OpenMessage) { self.open = open }
 
@@ -24,9 +23,27 @@ final class ActiveMessage {
 
     /// Seconds since 1970.
     var arrival: Int { open.envelope.received / 1_000_000 }
+
+    /// What came by the outgoing server, or was written here, may go to other hosts; what came from the Internet is for this host alone.
+    var mayLeave: Bool { open.envelope.submitter != nil || open.envelope.sender == nil && open.envelope.client.isEmpty }
+
+    func fates(_ wanted: Outcome...) -> [Fate] { results.filter { wanted.contains($0.outcome) }.map(\.fate) }
 }
 
-/// One recipient of one message on its way to one mailbox.
+/// What came of one recipient.
+enum Outcome {
+    /// In its Maildir.
+    case delivered
+    /// Taken by another host, which reports from now on.
+    case relayed
+    /// Taken by another host that knows nothing of reports.
+    case relayedForLast
+    case failed, tryAgain
+    /// Not tried at all: it stays where it is until there is room.
+    case postponed
+}
+
+/// One recipient of one message on its way.
 struct Item {
     let message: ActiveMessage
     let recipient: Envelope.Recipient

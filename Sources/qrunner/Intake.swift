@@ -11,6 +11,9 @@ struct Intake {
     /// Names may wait in queue/new that nobody told us of: at the start, after an overflow, or when we had no room.
     private(set) var mustScanNew = true
     private var lastScan = Clock.monotonicMilliseconds()
+    /// A look through many names is dear: the next comes the later the more there were.
+    private var scanned = 0
+    private var scanPause: Int { scanned / 5 }
     private static let scanMilliseconds = 3_600_000
     /// Minutes for which messages wait, in order.
     private var minutes: [Int]
@@ -24,12 +27,16 @@ struct Intake {
 
     init(_ store: borrowing QueueStore) throws(SystemError) { minutes = try store.minutes() }
 
+    private var mayScan: Bool { Clock.monotonicMilliseconds() - lastScan >= scanPause }
+
     var isIdle: Bool { !mustScanNew && listing == nil && forced.isEmpty && (minutes.first.map { $0 * 60 > Clock.seconds() } ?? true) }
 
     /// Milliseconds until something is due; nil: nothing waits.
     var pauseMilliseconds: Int? {
         let next = min(minutes.first.map { $0 * 60 } ?? .max, troubled?.time ?? .max)
-        return next == .max ? nil : max(0, next - Clock.seconds()) * 1000
+        let due = next == .max ? nil : max(0, next - Clock.seconds()) * 1000
+        guard mustScanNew else { return due }
+        return min(due ?? .max, max(0, lastScan + scanPause - Clock.monotonicMilliseconds()))
     }
 
     mutating func scanNew() { mustScanNew = true }
@@ -63,7 +70,10 @@ struct Intake {
     mutating func next(_ store: borrowing QueueStore) -> (QueueID, QueueStore.Place)? {
         while true {
             if let (place, names) = listing {
-                while let name = names.next() { if let id = QueueID(name) { return (id, place) } }
+                while let name = names.next() {
+                    if place == .new { scanned += 1 }
+                    if let id = QueueID(name) { return (id, place) }
+                }
                 listing = nil
                 if case .later(let minute) = place { leave(minute, store, count: 0) }
             }
@@ -73,9 +83,10 @@ struct Intake {
             }
             // A session that was killed between naming its message and telling us leaves one that only a look finds.
             if Clock.monotonicMilliseconds() - lastScan >= Intake.scanMilliseconds { mustScanNew = true }
-            if mustScanNew {
+            if mustScanNew, mayScan {
                 mustScanNew = false
                 lastScan = Clock.monotonicMilliseconds()
+                scanned = 0
                 begin(.new, store)
             } else if let minute = forced.popLast() {
                 minutes.removeAll { $0 == minute }

@@ -7,7 +7,7 @@ extension Runner {
     /// `flush`, or `hold|release|retry|delete ID`; the answer is `ok` or a sentence.
     func obey(_ words: [String]) -> String {
         if words == ["flush"] {
-            intake.forceAll()
+            tryAll()
             return "ok"
         }
         guard words.count == 2, let id = QueueID(words[1]), let order = QueueOrder(rawValue: words[0]) else { return "I do not understand that" }

@@ -13,11 +13,8 @@ final class Runner {
     var settings: RunnerSettings
     var intake: Intake
     var active: [QueueID: ActiveMessage] = [:]
-    private let lock: Descriptor
-    private var trigger: Trigger
-    private let admin: AdminSocket?
-    private let deliverer: Template
-    private let signals: Signals
+    private var held: Holdings
+    private let outgoing: Outgoing
     private let isOnce: Bool
     private var isEnding = false
     /// By the Maildir's path.
@@ -32,20 +29,14 @@ final class Runner {
     private let startSeconds = Clock.seconds()
     private var settingsRead = Clock.monotonicMilliseconds()
 
-    init(
-        _ home: Home, _ store: consuming QueueStore, _ lock: consuming Descriptor, _ trigger: consuming Trigger,
-        _ admin: AdminSocket?, _ deliverer: Template, _ signals: consuming Signals, _ settings: RunnerSettings, isOnce: Bool
-    ) throws {
+    init(_ home: Home, _ store: consuming QueueStore, _ held: consuming Holdings, _ outgoing: Outgoing, _ settings: RunnerSettings, isOnce: Bool) throws {
         intake = try Intake(store)
         entrance = try QueueEntrance(queue: home.queue, run: home.run)
         mailboxes = try Mailboxes(home.mailboxes)
         self.home = home
         self.store = store
-        self.lock = lock
-        self.trigger = trigger
-        self.admin = admin
-        self.deliverer = deliverer
-        self.signals = signals
+        self.held = held
+        self.outgoing = outgoing
         self.settings = settings
         self.isOnce = isOnce
     }
@@ -54,8 +45,11 @@ final class Runner {
         Log.info("started", .text("queue", home.queue), .count("pid", Int(Process.id)))
         while true {
             if !isEnding { takeMessages() }
-            if !isEnding { startBatches() }
-            if !staffed.contains(where: \.isBusy) {
+            if !isEnding {
+                startBatches()
+                outgoing.start(self)
+            }
+            if !staffed.contains(where: \.isBusy), !outgoing.isBusy {
                 if isEnding { return .done }
                 if isOnce && active.isEmpty {
                     // A bounce we have just made is told of like any other message.
@@ -69,21 +63,25 @@ final class Runner {
     }
 
     private func waitForEvents() throws {
-        var descriptors = [signals.descriptor.raw, deliverer.descriptor, trigger.descriptor]
-        if let adminDescriptor = admin?.descriptor { descriptors.append(adminDescriptor) }
-        readSettings()
-        let lanes = staffed
-        descriptors += lanes.map { $0.worker?.descriptor ?? -1 }
         // The wall clock may jump: never sleep for longer than a minute on its word.
         // With every place taken, what is due next waits for one of them.
         let due = active.count < Intake.limit ? intake.pauseMilliseconds ?? 60_000 : 60_000
-        let pause = min(due, 60_000, dismissIdle() ?? 60_000)
-        guard let events = try IO.waitReadable(descriptors, milliseconds: pause) else { return }
-        for (lane, isReady) in zip(lanes, events.suffix(lanes.count)) where isReady { takeReport(lane) }
+        let pause = min(due, 60_000, dismissIdle() ?? 60_000, outgoing.dismissIdle() ?? 60_000)
+        let templates = [held.deliverer] + outgoing.templates
+        let fixed = [held.signals.descriptor.raw, held.trigger.descriptor, held.admin?.descriptor ?? -1] + templates.map(\.descriptor)
+        let lanes = staffed
+        let away = outgoing.descriptors
+        let descriptors = fixed + lanes.map { $0.worker?.descriptor ?? -1 } + away
+        let events = try IO.waitReadable(descriptors, milliseconds: pause)
+        // After the wait: what is decided next is decided by the settings as they are now.
+        readSettings()
+        guard let events else { return }
+        for (lane, isReady) in zip(lanes, events[fixed.count...]) where isReady { takeReport(lane) }
+        outgoing.takeReports(Set(zip(away, events.suffix(away.count)).filter(\.1).map(\.0)), self)
         if events[0] { takeSignals() }
-        if events[1] { try watchTemplate() }
-        if events[2] { takeTriggers() }
-        if admin != nil, events[3] { admin?.serve { obey($0) } }
+        if events[1] { takeTriggers() }
+        if events[2] { held.admin?.serve { obey($0) } }
+        for template in templates { try watchTemplate(template) }
     }
 
     /// Control files are read when they are used; here at most once a second. What makes no sense changes nothing.
@@ -102,9 +100,9 @@ final class Runner {
     }
 
     private func takeSignals() {
-        while let signal = signals.next() {
+        while let signal = held.signals.next() {
             switch signal {
-            case Signals.alarm: intake.forceAll()
+            case Signals.alarm: tryAll()
             case Signals.terminate, Signals.interrupt:
                 isEnding = true
                 Log.info("ending", .count("running", staffed.count(where: \.isBusy)))
@@ -113,8 +111,14 @@ final class Runner {
         }
     }
 
+    /// Everything that waits, now; destinations that were down too.
+    func tryAll() {
+        intake.forceAll()
+        outgoing.tryAll()
+    }
+
     private func takeTriggers() {
-        let (ids, mayHaveMissed) = trigger.read()
+        let (ids, mayHaveMissed) = held.trigger.read()
         if mayHaveMissed { intake.scanNew() }
         for id in ids {
             if active.count >= Intake.limit || isEnding { intake.scanNew(); return }
@@ -150,38 +154,46 @@ final class Runner {
         intake.entered(place)
         // Settled only when every recipient has been looked at: an outcome may be there at once.
         message.outstanding = 1
+        var away: [Route: [Item]] = [:]
         for (number, recipient) in message.open.envelope.recipients.enumerated() where recipient.isWaiting {
             message.outstanding += 1
-            route(Item(message: message, recipient: recipient, number: number))
+            let item = Item(message: message, recipient: recipient, number: number)
+            if let route = route(item) { away[route, default: []].append(item) }
         }
+        if !away.isEmpty { outgoing.take(message, away, self) }
         message.outstanding -= 1
         finishIfSettled(message)
     }
 
-    private func route(_ item: Item) {
+    /// Puts it into its mailbox' lane, or tells the way it has to go to another host. nil: it is taken care of.
+    private func route(_ item: Item) -> Route? {
         let address = item.recipient.address
+        let domain = String(decoding: address.domain, as: UTF8.self)
         do throws(SystemError) {
+            if item.message.mayLeave, let route = settings.routes.exact(domain) { return route }
             if let mailbox = try mailboxes.find(address) {
-                if mailbox.state == .suspended { settle(item, .tryAgain, "4.2.1", "The mailbox is suspended"); return }
-                let lane = lanes[mailbox.maildir].flatMap { $0.mailbox == mailbox ? $0 : nil } ?? Lane(mailbox)
-                lanes[mailbox.maildir] = lane
-                guard lane.waiting.count < Lane.waitingLimit else {
-                    // One mailbox that hangs must not take every place: the rest stays on disk until this lane is empty.
-                    lane.leftBehind.insert(item.message.open.place)
-                    settle(item, .postponed, "", "")
-                    return
-                }
-                lane.waiting.append(item)
-                if lane.waiting.count == 1, !lane.isBusy { ready.append(lane) }
-                return
+                deliver(item, to: mailbox)
+                return nil
             }
-            let isHosted = try mailboxes.hosts(domain: address.domain)
-            if isHosted || address.domain == settings.hostname {
-                settle(item, .failed, "5.1.1", "There is no such mailbox here any more")
-            } else {
-                settle(item, .tryAgain, "4.3.5", "This host has no way to send mail to other hosts yet")
-            }
-        } catch { settle(item, .tryAgain, "4.3.0", error.text) }
+            let isOurs = try mailboxes.hosts(domain: address.domain) || address.domain.map(\.lowercased) == settings.hostname.map(\.lowercased)
+            if item.message.mayLeave, !isOurs { return settings.routes.route(domain) }
+            settle(item, .failed, "5.1.1", Array("There is no such mailbox here any more".utf8))
+        } catch { settle(item, .tryAgain, "4.3.0", Array(error.text.utf8)) }
+        return nil
+    }
+
+    private func deliver(_ item: Item, to mailbox: Mailbox) {
+        if mailbox.state == .suspended { settle(item, .tryAgain, "4.2.1", Array("The mailbox is suspended".utf8)); return }
+        let lane = lanes[mailbox.maildir].flatMap { $0.mailbox == mailbox ? $0 : nil } ?? Lane(mailbox)
+        lanes[mailbox.maildir] = lane
+        guard lane.waiting.count < Lane.waitingLimit else {
+            // One mailbox that hangs must not take every place: the rest stays on disk until this lane is empty.
+            lane.leftBehind.insert(item.message.open.place)
+            settle(item, .postponed, "", [])
+            return
+        }
+        lane.waiting.append(item)
+        if lane.waiting.count == 1, !lane.isBusy { ready.append(lane) }
     }
 
     private func startBatches() {
@@ -206,13 +218,13 @@ final class Runner {
         do throws(SystemError) {
             if lane.worker == nil {
                 nextTag += 1
-                lane.worker = try Worker(lane, hostname: settings.hostname, from: deliverer, tag: nextTag)
+                lane.worker = try Worker(lane, hostname: settings.hostname, from: held.deliverer, tag: nextTag)
                 staffed.append(lane)
             }
             try lane.worker!.deliver(items, from: store, runnerStarted: startSeconds)
         } catch {
             if lane.worker != nil { dismiss(lane) }
-            for item in items { settle(item, .tryAgain, "4.3.0", error.text) }
+            for item in items { settle(item, .tryAgain, "4.3.0", Array(error.text.utf8)) }
             rest(lane)
         }
     }
@@ -225,16 +237,16 @@ final class Runner {
             // It died before it could say: perhaps delivered; the next try looks for the name before it makes a second copy.
             let items = worker.items
             dismiss(lane)
-            for item in items { settle(item, .tryAgain, "4.3.0", "the delivery ended before it could report") }
+            for item in items { settle(item, .tryAgain, "4.3.0", Array("the delivery ended before it could report".utf8)) }
             rest(lane)
             return
         }
         for (item, line) in outcomes {
             let words = (line ?? []).dropFirst(2).split(separator: 32, maxSplits: 1).map { String(decoding: $0, as: UTF8.self) }
             switch line?.first {
-            case 0x4b: settle(item, .delivered, "2.0.0", "")
-            case 0x44: settle(item, .failed, words.first ?? "5.0.0", words.last ?? "")
-            default: settle(item, .tryAgain, words.first ?? "4.0.0", words.last ?? "")
+            case 0x4b: settle(item, .delivered, "2.0.0", [])
+            case 0x44: settle(item, .failed, words.first ?? "5.0.0", Array((words.last ?? "").utf8))
+            default: settle(item, .tryAgain, words.first ?? "4.0.0", Array((words.last ?? "").utf8))
             }
         }
         rest(lane)
@@ -269,11 +281,11 @@ final class Runner {
         staffed.removeAll { $0 === lane }
     }
 
-    private func watchTemplate() throws {
-        while let report = deliverer.next() {
+    private func watchTemplate(_ template: Template) throws {
+        while let report = template.next() {
             if report.status == Template.couldNotFork { Log.error("no-process", .text("reason", "no process could be forked")) }
             else if report.status != 0 { Log.warning("delivery-ended", .count("status", Int(report.status))) }
         }
-        if deliverer.isGone { throw Fatal("maildir-deliver's template has ended") }
+        if template.isGone { throw Fatal("a template that deliveries come from has ended") }
     }
 }

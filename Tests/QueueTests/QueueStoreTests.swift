@@ -91,7 +91,7 @@ import Unix
         let id = try home.add()
         let before = try home.contents("new/\(id.text)")
         let seen = try #require(try open(store, id, .new))
-        try seen.keeper.message.markDone(seen.envelope.recipients[1])
+        try seen.keeper.message.mark(seen.envelope.recipients[1], .done)
         let after = try home.contents("new/\(id.text)")
         #expect(zip(before, after).filter { $0 != $1 }.count == 1)
         #expect(before.count == after.count)
