@@ -10,13 +10,6 @@ enum Starter {
     case template(Template)
 }
 
-/// A listener that can be closed while its holder lives on.
-final class OpenListener {
-    let listener: Listener
-    init(_ listener: consuming Listener) { self.listener = listener }
-    var descriptor: Int32 { listener.descriptor.raw }
-}
-
 final class Acceptor {
     private struct Child {
         let address: String
@@ -25,7 +18,7 @@ final class Acceptor {
     }
 
     /// Closed at the first SIGTERM, so that new clients go to our successor and not into a queue nobody empties.
-    private var listener: OpenListener?
+    private var listeners: [OpenListener]
     private let starter: Starter
     private let limits: Limits
     private let isUnix: Bool
@@ -36,8 +29,8 @@ final class Acceptor {
     private var nextTag: UInt64 = 1
     private var terminations = 0
 
-    init(_ listener: OpenListener, _ starter: Starter, _ limits: Limits, _ signals: consuming Signals, isUnix: Bool) {
-        self.listener = listener
+    init(_ listeners: [OpenListener], _ starter: Starter, _ limits: Limits, _ signals: consuming Signals, isUnix: Bool) {
+        self.listeners = listeners
         self.starter = starter
         self.limits = limits
         self.isUnix = isUnix
@@ -50,13 +43,14 @@ final class Acceptor {
             if terminations > 0 && children.isEmpty { return .done }
             var waiting = [signals.descriptor.raw]
             if case .template(let template) = starter { waiting.append(template.descriptor) }
-            if let listener { waiting.append(listener.descriptor) }
+            let listeners = listeners
+            waiting += listeners.map(\.descriptor)
             guard let ready = try IO.waitReadable(waiting, milliseconds: nil) else { continue }
             if ready[0] { takeSignals() }
             if case .template(let template) = starter, ready[1] { try takeReports(template) }
             // Several at once: under load a wake-up serves more than one.
-            if let listener, ready.last == true {
-                for _ in 0..<16 { if try !acceptOne(listener.listener) { break } }
+            for (listener, isReady) in zip(listeners, ready.suffix(listeners.count)) where isReady {
+                for _ in 0..<16 { if try terminations > 0 || !acceptOne(listener.listener) { break } }
             }
         }
     }
@@ -68,7 +62,7 @@ final class Acceptor {
                 while let (pid, status) = Process.reap() { ended(UInt64(pid), status) }
             default:
                 terminations += 1
-                listener = nil
+                listeners = []
                 Log.info("ending", .count("running", children.count))
                 if terminations > 1 { children.values.forEach { Socket.shutDown($0.connection) } }
             }
