@@ -26,7 +26,7 @@ import time
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-PROGRAMS = [REPOSITORY / ".build/release" / name for name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "semail")]
+PROGRAMS = [REPOSITORY / ".build/release" / name for name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "remote-relay", "dkim-sign", "semail")]
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1

@@ -12,8 +12,9 @@ import time
 
 import pytest
 
+import peers
 from machine import REPOSITORY, Machine, await_true
-from test_install import refused
+from test_install import PROGRAMS, refused
 
 DEMO = ["./install.sh", "--demo"]
 PROMPT = "Ctrl-C ends it all and removes it."
@@ -21,7 +22,9 @@ PROMPT = "Ctrl-C ends it all and removes it."
 
 @pytest.fixture(scope="module", autouse=True)
 def built():
-    """A build, so that no demo below waits for one."""
+    """A build, and what the demo runs of others, so that no demo below waits for them: a machine has no way out to fetch it."""
+    for name in ("named", "postfix"):
+        peers.unpack(name)
     with Machine() as machine:
         machine.run([*DEMO, "--once"], timeout=1800)
 
@@ -97,26 +100,51 @@ def script_of(machine):
 
 
 def nothing_is_left(machine):
-    assert machine.changes() == {}
+    # mount(8) makes /run/mount where there is none.
+    assert machine.changes().keys() <= {"/run/mount"}
     assert await_true(lambda: machine.processes() == {}, 5), machine.processes()
     assert "2525" not in machine.run(["ss", "-Hltn"]).stdout
     return True
 
 
-def test_once_shows_a_message_and_leaves_nothing(machine):
+def test_once_shows_messages_and_leaves_nothing(machine):
     done = machine.run([*DEMO, "--once"])
     assert done.returncode == 0, done.stdout
-    # The dialogue, both sides.
-    assert re.search(r"<- 220 .*\n   -> EHLO .*\n(?:   <- 250-.*\n)+   <- 250 .*\n   -> MAIL FROM:<ssow@semail.test>\n   <- 250 2\.1\.0 .*\n"
-                     r"   -> RCPT TO:<xredon@semail.test>\n   <- 250 2\.1\.5 .*\n   -> DATA\n   <- 354 ", done.stdout), done.stdout
-    # The file that arrived: where, whose, and what is in it.
-    shown = re.search(r"^   (/var/tmp/semail-demo\.[\d.]+/mnt/xredon/Maildir/new/\S+) \(-rw-------, user 3\d{4}, \d+ octets\)\n((?:   \| .*\n|   \|\n)+)",
-                      done.stdout, re.M)
-    assert shown, done.stdout
-    assert shown.group(2).startswith("   | Return-Path: <ssow@semail.test>\n   | Delivered-To: xredon@semail.test\n   | Received: ")
-    assert "   | It does, if you can read this.\n" in shown.group(2)
+    parts = re.split(r"^(?=[A-Z].*\n   )", done.stdout, flags=re.M)
+    stranger, ourselves, school, answer = (next(part for part in parts if part.startswith(title)) for title in (
+        "A stranger's message to xredon", "A message from ssow to xredon", "A message from ssow to anna", "Anna's answer"))
+
+    # The dialogues, both sides.
+    assert re.search(r"<- 220 .*\n   -> EHLO .*\n(?:   <- 250-.*\n)+   <- 250 .*\n   -> MAIL FROM:<somebody@client.example>\n   <- 250 2\.1\.0 .*\n"
+                     r"   -> RCPT TO:<xredon@semail.test>\n   <- 250 2\.1\.5 .*\n   -> DATA\n   <- 354 ", stranger), stranger
+    assert re.search(r"-> HELO semail.test\n   <- 250 .*\n   -> MAIL FROM:<ssow@semail.test>\n   <- 250 2\.1\.0 .*\n   -> RCPT TO:<xredon@semail.test>\n   <- 250 2\.1\.5 .*\n"
+                     r"   -> DATA\n   <- 354 .*\n(?:   -> .*\n)+   -> \.\n   <- 250 2\.0\.0 queued as \w+\n   -> QUIT\n   <- 221 ", ourselves), ourselves
+
+    def shown(part, place):
+        found = re.search(rf"^   (/var/tmp/semail-demo\.[\d.]+/{place}/\S+) \(-rw-------, user \d+, \d+ octets\)\n((?:   \| ?.*\n)+)", part, re.M)
+        assert found, part
+        return re.sub("^   \\| ?", "", found[2], flags=re.M)
+
+    # The files that arrived: where, and what is in them.
+    first = shown(stranger, "mnt/xredon/Maildir/new")
+    assert first.startswith("Return-Path: <somebody@client.example>\nDelivered-To: xredon@semail.test\nReceived: ")
+    assert "\nIt does, if you can read this.\n" in first
+    second = shown(ourselves, "mnt/xredon/Maildir/new")
+    assert second.startswith("Return-Path: <ssow@semail.test>\nDelivered-To: xredon@semail.test\nReceived: from mail.semail.test ([")
+    # By both servers, with the fields that were not typed.
+    assert second.count("\nReceived: ") == 2 and "\nFrom: <ssow@semail.test>\nDate: " in second and "\nMessage-ID: <" in second
+    third = shown(school, "postfix/mail/anna/Maildir/new")
+    assert third.startswith("Return-Path: <ssow@semail.test>\n") and "by mx.school.test (Postfix) with ESMTPS id " in third
+    fourth = shown(answer, "mnt/ssow/Maildir/new")
+    assert fourth.startswith("Return-Path: <anna@school.test>\nDelivered-To: ssow@semail.test\nReceived: from mx.school.test ([")
+    # The way there.
+    for part, domain, host in ((ourselves, "semail.test", "mail.semail.test"), (school, "school.test", "mx.school.test")):
+        assert f"   | named: query: {domain} IN MX\n" in part
+        assert re.search(rf'^   \| remote-relay: info: connected host="{host} \[\S+\]" port=25 ', part, re.M), part
+        assert re.search(rf'^   \| qrunner: info: relayed id=\w+ to=\S+ host="{host} \[', part, re.M), part
+    assert 'tls="TLSv1.3 ' in school
     # Every step says how long it took.
-    assert len(re.findall(r"^   \d[\d.]* m?s$", done.stdout, re.M)) == 8
+    assert len(re.findall(r"^   \d[\d.]* m?s$", done.stdout, re.M)) == 12
     assert nothing_is_left(machine)
 
 
@@ -129,22 +157,28 @@ def test_ctrl_c_ends_it_and_leaves_nothing(machine, terminal):
     users = {}
     for pid, text in machine.processes().items():
         name = text.split()[0].rpartition("/")[2]
-        if name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "svlogd"):
+        if name in (*PROGRAMS, "svlogd"):
             users.setdefault(name, set()).add(int(machine.facts(pid)["Uid"].split()[1]))
     # Unless it delivers just now, as the mailbox's user.
     users["maildir-deliver"] -= set(range(30000, 60000))
-    assert users == {"tcp-accept": {60990}, "smtpd-session": {60991}, "qrunner": {60992}, "maildir-deliver": {60992}, "svlogd": {60993}}
-    assert not re.search("6099[0-3]", machine.read("/etc/passwd"))
+    assert users == {"tcp-accept": {60990, 60995}, "smtpd-session": {60991}, "qrunner": {60992}, "maildir-deliver": {60992}, "svlogd": {60993},
+                     "tls-wrap": {60994}, "remote-relay": {60996}, "dkim-sign": {60997}}
+    assert not re.search("6099[0-7]", machine.read("/etc/passwd"))
 
     # What it says to type next works.
     for command in re.findall(rf"^    ({re.escape(home)}/bin/semail .*)$", demo.output, re.M):
         done = machine.run(["sh", "-c", command], environment={**machine.environment, "SEMAIL_HOME": home})
         assert done.returncode == 0, f"{command}: {done.stdout}"
     tail = re.search(r"^    (tail -F .*)$", demo.output, re.M).group(1).replace("-F", "-n 100")
-    assert "tcp-accept: info: listening address=127.0.0.1 port=2525" in machine.run(["sh", "-c", tail], check=True).stdout
+    assert "tcp-accept: info: listening address=127.0.0.1 port=587" in machine.run(["sh", "-c", tail], check=True).stdout
     manual = re.search(r"^    (man .*)$", demo.output, re.M).group(1)
     assert machine.run(["sh", "-c", manual]).returncode == 0
     assert f"    nc -C 127.0.0.1 2525 " in demo.output
+    sendmail = re.search(r"^    (printf .*sendmail .*)$", demo.output, re.M).group(1)
+    machine.run(["bash", "-c", sendmail], environment={**machine.environment, "SEMAIL_HOME": home}, check=True)
+    assert await_true(lambda: "Subject: hello" in machine.run(["sh", "-c", f"cat {home}/postfix/mail/anna/Maildir/new/*"]).stdout)
+    for command in re.findall(r"^    (nsenter -t \d+ -n (?:nc|openssl) .*?)(?:   .*)?$", demo.output, re.M):
+        assert "220 mail.semail.test " in machine.run(["sh", "-c", f"(sleep 1; echo QUIT) | timeout 10 {command}"]).stdout, command
 
     demo.press(b"\x03")
     assert demo.wait(20) == 0, demo.output
@@ -177,21 +211,28 @@ def test_a_signal_ends_it_though_a_client_is_connected(machine, terminal, signal
 
 
 def test_ctrl_c_in_the_middle_leaves_nothing(machine, terminal):
-    for text in ("Packages", "Home", "Mailboxes", "Services", "-> DATA"):
+    for text in ("Packages", "Home", "Servers of others", "A network", "Services", "-> DATA"):
         demo = terminal(DEMO).wait_for(text)
         demo.press(b"\x03")
         assert demo.wait(30) in (0, 130), demo.output
         assert nothing_is_left(machine)
 
 
-def test_killed_outright_its_services_end_and_the_next_demo_takes_over(machine, terminal):
-    terminal([*DEMO, "/var/tmp/d"]).wait_for(PROMPT)
-    machine.run(["kill", "-KILL", script_of(machine)], check=True)
-    assert await_true(lambda: machine.processes() == {}, 15), machine.processes()
+def test_killed_outright_its_services_end_and_nothing_is_left(machine, terminal):
+    for text in ("Mailboxes", "A network", PROMPT):
+        terminal([*DEMO, "/var/tmp/d"]).wait_for(text)
+        machine.run(["kill", "-KILL", script_of(machine)], check=True)
+        assert await_true(lambda: machine.processes() == {}, 20), machine.processes()
+        assert nothing_is_left(machine)
+
+
+def test_the_remains_of_a_demo_are_taken_over(machine):
+    """As after a power cut."""
+    machine.run(["sh", "-c", "mkdir -p /var/tmp/d/service/inbound && touch /var/tmp/d/.semail-demo"], check=True)
     done = machine.run([*DEMO, "/var/tmp/d", "--once"])
     assert done.returncode == 0, done.stdout
     # It found the directory, so it leaves it: empty.
-    assert machine.changes() == {"/var/tmp/d": "added"}
+    assert machine.changes().keys() - {"/run/mount"} == {"/var/tmp/d"}
     assert machine.run(["ls", "-A", "/var/tmp/d"]).stdout == ""
 
 

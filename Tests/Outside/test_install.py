@@ -9,19 +9,24 @@ from pathlib import Path
 
 import pytest
 
-from machine import PROGRAMS, REPOSITORY, Machine, await_true
+import peers
+from machine import REPOSITORY, Machine, await_true
 
 DOMAIN = "semail.example"
 INSTALL = ["./install.sh", "--domain", DOMAIN]
 HOME = "/var/lib/semail"
 LIBEXEC = "/usr/local/libexec/semail"
-SERVICES = ("inbound", "qrunner")
+SERVICES = ("inbound", "outbound", "outbound-tls", "outbound-local", "auth", "qrunner")
+USERS = ("semail-accept", "semail-queue", "semail-smtpd", "semail-tls", "semail-auth", "semail-remote", "semail-dkim", "semail-log")
+PROGRAMS = re.search(r"^programs=\((.*)\)$", (REPOSITORY / "etc/install/steps.sh").read_text(), re.MULTILINE)[1].split()
 # What an installation consists of, but for users.
-EVERYWHERE = (HOME, "/etc/semail", "/etc/sv", "/etc/service/", "/etc/runit", "/usr/local")
+SENDMAIL = ("/usr/sbin/sendmail", "/usr/local/sbin/sendmail", "/usr/local/bin/mailq")
+EVERYWHERE = (HOME, "/usr/sbin/sendmail", "/etc/semail", "/etc/sv", "/etc/service/", "/etc/runit", "/usr/local")
 
+# The incoming server has port 25 of every address but 127.0.0.1 and ::1, where the outgoing one is.
 SEND = """
 import smtplib, sys
-with smtplib.SMTP("127.0.0.1", 25, timeout=20) as client:
+with smtplib.SMTP("127.0.0.2", 25, timeout=20) as client:
     client.sendmail(sys.argv[1], sys.argv[2:3], "Subject: %s\\r\\n\\r\\nHello.\\r\\n" % sys.argv[3])
 """
 
@@ -62,7 +67,7 @@ def supervise(machine):
 
 
 def is_greeted(machine):
-    return machine.run(["/usr/bin/python3", "-c", "import smtplib; smtplib.SMTP('127.0.0.1', 25, timeout=5).quit()"]
+    return machine.run(["/usr/bin/python3", "-c", "import smtplib; smtplib.SMTP('127.0.0.2', 25, timeout=5).quit()"]
                        ).returncode == 0
 
 
@@ -92,17 +97,20 @@ def test_the_first_run_makes_everything(host):
         if kind != "f":
             assert made.pop(f"{path} -> {target}" if kind == "l" else path) == "made"
     for program in PROGRAMS:
-        assert made[f"{LIBEXEC}/{program.name}"] == "made"
+        assert made[f"{LIBEXEC}/{program}"] == "made"
     for page in (REPOSITORY / "man").glob("*.[1-9]"):
         assert made[f"/usr/local/share/man/man{page.suffix[1:]}/{page.name}"] == "made"
     assert made[f"hostname {DOMAIN}"] == "made"
     assert made[f"postmaster is postmaster@{DOMAIN}"] == "made"
+    assert [made[what] for what in made if what.startswith("/etc/semail/tls/default.pem: signed by nobody")] == ["made"]
+    for link in SENDMAIL:
+        assert made[f"{link} -> {LIBEXEC}/sendmail"] == "made"
 
 
 def test_every_step_says_how_long_it_took(host):
     steps = re.findall(r"^(\S.*)\n(?:   .*\n)+?   \d[\d.]* m?s$", host.first.stdout, re.MULTILINE)
     assert [step.split(":")[0] for step in steps] == [
-        "Packages", "Programs", "Port 25", "Users", "Paths (etc/hier)", "Programs and manuals", "Settings", "Services"]
+        "Packages", "Programs", "Ports 25, 465 and 587", "Users", "Paths (etc/hier)", "Programs and manuals", "Settings", "Services"]
 
 
 def test_a_second_run_changes_nothing_and_says_so(host):
@@ -129,7 +137,7 @@ def test_every_path_is_as_the_table_says(host):
 
 def test_nothing_is_setuid_and_only_root_can_change_programs(host):
     ours = [path for path in host.after if "semail" in path and path.startswith(("/usr/local", "/etc/sv"))]
-    assert len(ours) > 10
+    assert len(ours) > 30
     for path in ours:
         kind, mode, uid, gid = host.after[path][:4]
         assert (uid, gid) == (0, 0), path
@@ -138,13 +146,13 @@ def test_nothing_is_setuid_and_only_root_can_change_programs(host):
 
 
 def test_users_have_no_shell_no_home_and_no_password(host):
-    for name in ("semail-accept", "semail-smtpd", "semail-queue", "semail-log"):
+    for name in USERS:
         entry = re.search(rf"^{name}:x:(\d+):(\d+):[^:]*:/nonexistent:/usr/sbin/nologin$", host.read("/etc/passwd"), re.M)
         assert entry and 0 < int(entry.group(1)) < 1000, name
         assert re.search(rf"^{name}:[!*]+:", host.read("/etc/shadow"), re.M), name
     groups = host.run(["id", "-nG", "semail-queue"]).stdout.split()
     assert groups == ["semail-queue", "semail-smtpd"]
-    for name in ("semail-accept", "semail-smtpd", "semail-log"):
+    for name in set(USERS) - {"semail-queue"}:
         assert host.run(["id", "-nG", name]).stdout.split() == [name]
 
 
@@ -152,32 +160,33 @@ def test_every_program_runs_under_its_own_user_locked_in(host):
     ids = dict(re.findall(r"^([^:]+):[^:]*:(\d+)", host.read("/etc/passwd"), re.M))
     groups = dict(re.findall(r"^([^:]+):[^:]*:(\d+)", host.read("/etc/group"), re.M))
     seen = {}
-    # A client that is connected, so that there is a session too, and not only the template and what it keeps ready.
-    with host.client():
+    # Clients that are connected, so that there are sessions too, and not only templates and what they keep ready.
+    with host.client(), host.client(587), host.holding(f"s = socket.socket(socket.AF_UNIX); s.connect('{HOME}/run/submission'); s.recv(100)"):
         for pid, text in host.processes().items():
             name = text.split()[0].rpartition("/")[2]
-            if name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "svlogd"):
+            if name in (*PROGRAMS, "svlogd"):
                 seen.setdefault(name, []).append(host.facts(pid))
-    counts = {name: len(found) for name, found in seen.items()}
-    # Templates keep processes ready.
-    assert counts.pop("smtpd-session") >= 2 and counts.pop("maildir-deliver") >= 1
     # A delivery may still be there, as its mailbox's user.
     seen["maildir-deliver"] = [facts for facts in seen["maildir-deliver"] if not 30000 <= int(facts["Uid"].split()[1]) < 60000]
-    assert counts == {"tcp-accept": 1, "qrunner": 1, "svlogd": 2}
+    counts = {name: len(found) for name, found in seen.items()}
+    assert {name: counts[name] for name in ("tcp-accept", "qrunner", "svlogd")} == {"tcp-accept": 5, "qrunner": 1, "svlogd": 6}
     # maildir-deliver, and it alone, becomes other users: those of mailboxes.
     setuid_and_setgid = f"{1 << 6 | 1 << 7:016x}"
-    for name, user, capabilities, seccomp in (
-            ("tcp-accept", "semail-accept", "0" * 16, "2"), ("smtpd-session", "semail-smtpd", "0" * 16, "2"),
-            ("qrunner", "semail-queue", "0" * 16, "2"), ("maildir-deliver", "semail-queue", setuid_and_setgid, "2"),
-            ("svlogd", "semail-log", "0" * 16, "0")):
-        for facts in seen[name]:
-            assert set(facts["Uid"].split()) == {ids[user]}, name
+    for name, users, capabilities, seccomp in (
+            ("tcp-accept", {"semail-accept", "semail-auth"}, "0" * 16, "2"), ("smtpd-session", {"semail-smtpd"}, "0" * 16, "2"),
+            ("tls-wrap", {"semail-tls"}, "0" * 16, "2"), ("qrunner", {"semail-queue"}, "0" * 16, "2"),
+            ("maildir-deliver", {"semail-queue"}, setuid_and_setgid, "2"), ("remote-relay", {"semail-remote"}, "0" * 16, "2"),
+            ("dkim-sign", {"semail-dkim"}, "0" * 16, "2"), ("svlogd", {"semail-log"}, "0" * 16, "0")):
+        for facts in seen.pop(name):
+            [user] = [user for user in users if set(facts["Uid"].split()) == {ids[user]}]
             assert set(facts["Gid"].split()) == {groups[user]}, name
             extra = {groups["semail-smtpd"]} if user == "semail-queue" else set()
             assert set(facts["Groups"].split()) - {groups[user]} == extra, name
             assert facts["CapEff"] == facts["CapPrm"] == capabilities, name
             assert facts["NoNewPrivs"] == "1", name
-            assert facts["Seccomp"] == seccomp, name
+            # What starts another program for each connection, as auth has it, is not locked in: that would go for the program too.
+            assert facts["Seccomp"] == ("0" if user == "semail-auth" else seccomp), name
+    assert seen == {}
 
 
 def test_mail_to_port_25_lands_in_a_maildir(host):
@@ -194,8 +203,119 @@ def test_mail_to_port_25_lands_in_a_maildir(host):
 
 def test_mail_arrives_over_ipv6_too(host):
     host.run(["semail", "mailbox", "create", "anna", f"anna@{DOMAIN}"], check=True)
-    host.python(SEND.replace("127.0.0.1", "::1"), "", f"anna@{DOMAIN}", "six")
+    host.run(["ip", "address", "replace", "2001:db8::1/128", "dev", "lo", "nodad"], check=True)
+    host.python(SEND.replace("127.0.0.2", "2001:db8::1"), "", f"anna@{DOMAIN}", "six")
     delivered(host, "anna", "six")
+
+
+# -- the outgoing server ----------------------------------------------------------
+
+SUBMIT = """
+import smtplib, ssl, sys
+address, port = sys.argv[1].rsplit(" ", 1)
+if port == "465":
+    context = ssl.create_default_context(cafile="/etc/semail/tls/default.pem")
+    client = smtplib.SMTP_SSL(address, 465, timeout=20, context=context)
+    print(client.sock.version())
+else:
+    client = smtplib.SMTP(address, int(port), timeout=20)
+client.ehlo("client.example")
+print(client.has_extn("auth"))
+try:
+    client.sendmail(sys.argv[2], [sys.argv[3]], "Subject: %s\\r\\n\\r\\nHello.\\r\\n" % sys.argv[4])
+except smtplib.SMTPException as error:
+    print(error)
+client.quit()
+"""
+
+
+@pytest.mark.parametrize("place", ["127.0.0.1 25", "127.0.0.1 587", "::1 25", "::1 587"])
+def test_this_host_sends_at_both_ports(host, place):
+    host.run(["semail", "mailbox", "create", "anna", f"anna@{DOMAIN}"], check=True)
+    host.python(SUBMIT, place, f"anna@{DOMAIN}", f"postmaster@{DOMAIN}", f"out by {place}")
+    path, _ = delivered(host, "postmaster", f"out by {place}")
+    assert f"\nFrom: <anna@{DOMAIN}>\n" in host.read(path)
+
+
+def test_port_25_of_every_other_address_is_the_incoming_server(host):
+    host.run(["ip", "address", "replace", "2001:db8::1/128", "dev", "lo", "nodad"], check=True)
+    host.run(["ip", "address", "replace", "192.0.2.1/32", "dev", "lo"], check=True)
+    for address in ("127.0.0.2", "192.0.2.1", "2001:db8::1"):
+        said = host.python(SUBMIT, f"{address} 25", "somebody@elsewhere.example", "somebody@elsewhere.example", "relay")
+        assert said.startswith("False\n") and "550" in said, said
+        # Nor does the outgoing server listen there.
+        assert host.run(["nc", "-z", address, "587"]).returncode == 1
+
+
+def test_port_465_speaks_tls_and_wants_a_password(host):
+    # The certificate was made for this host.
+    said = host.python(SUBMIT.replace("(address, 465", f"('{DOMAIN}', 465").replace("client = smtplib.SMTP_SSL", "import socket; real = socket.create_connection\n"
+                       "    socket.create_connection = lambda address, *more: real(('192.0.2.1', 465), *more)\n    client = smtplib.SMTP_SSL"),
+                       "192.0.2.1 465", f"anna@{DOMAIN}", f"postmaster@{DOMAIN}", "by TLS")
+    assert said.startswith("TLSv1.3\nTrue\n") and "530" in said, said
+    assert host.listing("/etc/semail/tls/default.pem")["/etc/semail/tls/default.pem"][1] == "0400"
+
+
+def test_without_a_directory_of_users_passwords_cannot_be_checked(host):
+    script = ("import smtplib\nclient = smtplib.SMTP_SSL('192.0.2.1', 465, timeout=20)\n"
+              "try: client.login('anna', 'secret')\nexcept smtplib.SMTPAuthenticationError as error: print(error.smtp_code)\n")
+    assert host.python(script) == "454\n"
+
+
+def test_addresses_of_containers_come_from_a_control_file(host):
+    host.run(["ip", "address", "replace", "172.30.0.1/16", "dev", "lo"], check=True)
+    host.run(["semail", "mailbox", "create", "anna", f"anna@{DOMAIN}"], check=True)
+    host.run(["semail", "mailbox", "container", f"anna@{DOMAIN}", "172.30.0.5"], check=True)
+    done = host.run(["semail", "config", "outbound-addresses", "172.30.0.1"], check=True)
+    assert "sv restart semail-outbound" in done.stdout
+    try:
+        host.run(["sv", "-w", "20", "restart", "semail-outbound"], check=True)
+        assert await_true(lambda: host.run(["nc", "-z", "172.30.0.1", "587"]).returncode == 0)
+        host.run(["ip", "address", "replace", "172.30.0.5/16", "dev", "lo"], check=True)
+        script = ("import smtplib, sys\nclient = smtplib.SMTP('172.30.0.1', 25, timeout=20, source_address=('172.30.0.5', 0))\n"
+                  "client.ehlo('container')\nfor name in ('postmaster', 'anna'): print(client.mail(f'{name}@' + sys.argv[1])[0])\n")
+        assert host.python(script, DOMAIN) == "550\n250\n"
+    finally:
+        host.run(["rm", "/etc/semail/outbound-addresses"], check=True)
+        host.run(["sv", "-w", "20", "restart", "semail-outbound"], check=True)
+        assert await_true(lambda: host.run(["nc", "-z", "127.0.0.1", "587"]).returncode == 0)
+
+
+def test_sendmail_sends(host):
+    host.run(["semail", "mailbox", "create", "anna", f"anna@{DOMAIN}"], check=True)
+    host.run(["/usr/sbin/sendmail", "-t", "-f", f"anna@{DOMAIN}"], input=f"To: postmaster@{DOMAIN}\nSubject: by sendmail\n\nHello.\n", check=True)
+    delivered(host, "postmaster", "by sendmail")
+    # As anna's own user nobody but anna.
+    uid = re.search(r"^uid (\d+)$", host.read(f"{HOME}/mailboxes/anna@{DOMAIN}"), re.M)[1]
+    anna = ["setpriv", "--reuid", uid, "--regid", uid, "--clear-groups"]
+    message = f"To: postmaster@{DOMAIN}\nSubject: as anna\n\nHello.\n"
+    host.run([*anna, "sendmail", "-t"], input=message, check=True)
+    path, _ = delivered(host, "postmaster", "as anna")
+    assert f"Return-Path: <anna@{DOMAIN}>\n" in host.read(path)
+    assert host.run([*anna, "sendmail", "-t", "-f", f"postmaster@{DOMAIN}"], input=message).returncode != 0
+    assert host.run(["mailq"]).returncode == 0
+
+
+def test_mail_from_a_signed_domain_is_signed(host):
+    host.run(["semail", "mailbox", "create", "anna", f"anna@{DOMAIN}"], check=True)
+    host.run(["semail", "dkim", "create", DOMAIN], check=True)
+    try:
+        # With a route that comes back, for want of other hosts.
+        host.run(["semail", "config", "routes", f"{DOMAIN} [127.0.0.2]"], check=True)
+        host.run(["sv", "-w", "20", "restart", "semail-qrunner"], check=True)
+        host.python(SUBMIT, "127.0.0.1 587", f"anna@{DOMAIN}", f"postmaster@{DOMAIN}", "signed")
+        path, _ = delivered(host, "postmaster", "signed")
+        assert host.read(path).count("DKIM-Signature: ") == 2
+    finally:
+        host.run(["rm", "-r", "/etc/semail/routes", f"/etc/semail/dkim/{DOMAIN}"], check=True)
+        host.run(["sv", "-w", "20", "restart", "semail-qrunner"], check=True)
+
+
+def test_nobody_puts_another_socket_in_the_place_of_a_service(host):
+    """The directory is qrunner's too; what root made in it stays."""
+    done = host.run(["setpriv", "--reuid", "semail-queue", "--regid", "semail-queue", "--init-groups", "sh", "-c",
+                     f"touch {HOME}/run/mine && rm {HOME}/run/mine && ! rm -f {HOME}/run/submission && ! mv {HOME}/run/auth {HOME}/run/mine"])
+    assert done.returncode == 0, done.stdout
 
 
 def test_postmaster_has_a_mailbox(host):
@@ -218,9 +338,42 @@ def test_doctor_finds_an_installation_well(host):
     report = json.loads(host.run(["semail", "doctor", "--json"]).stdout)
     levels = {finding["check"]: finding["level"] for finding in report["findings"]}
     # The machine has no DNS, and perhaps postmaster unread mail, so there is something to note; but not about what was installed.
-    for check in ("home", "settings", "mailboxes", "qrunner", "queue", "port"):
+    for check in ("home", "settings", "mailboxes", "qrunner", "queue", "port", "sending"):
         assert levels[check] == "well", report
+    # Nobody has signed the certificate, and there is no directory of users.
+    for check, word in (("tls", "signed by nobody"), ("use", "no directory of users"), ("keys", "is not signed")):
+        assert any(finding["level"] == "note" and word in finding["text"] for finding in report["findings"] if finding["check"] == check), report
     assert report["isWell"] is True
+
+
+def test_doctor_tells_what_is_wrong_with_the_outgoing_server(host):
+    def mends():
+        report = json.loads(host.run(["semail", "doctor", "--json"]).stdout)
+        return {(finding["check"], finding["text"]): finding["remedy"] for finding in report["findings"] if finding["level"] == "mend"}
+
+    def stopped(service, check, words):
+        host.run(["sv", "-w", "20", "down", f"semail-{service}"], check=True)
+        [(found, text)] = mends()
+        assert found == check and words in text, text
+        host.run(["sv", "up", f"semail-{service}"], check=True)
+        assert await_true(lambda: mends() == {}), mends()
+
+    assert mends() == {}
+    # The incoming server has the port while the outgoing one is away: what answers there is not enough to be well.
+    stopped("outbound", "sending", "nobody answers at port 587")
+    stopped("outbound-local", "sending", "nobody answers at /var/lib/semail/run/submission")
+    stopped("outbound-tls", "tls", "nobody answers at port 465")
+    host.run(["semail", "dkim", "create", DOMAIN], check=True)
+    host.run(["sh", "-c", f"chmod 644 /etc/semail/dkim/{DOMAIN}/*-rsa.pem; echo 'x y' > /etc/semail/route-passwords; semail config routes '* [192.0.2.9] auth'"], check=True)
+    try:
+        for _, remedy in mends().items():
+            host.run(["sh", "-c", remedy.removeprefix("run: ")], check=True)
+        assert mends() == {}
+        host.run(["rm", "/etc/semail/route-passwords"], check=True)
+        [(check, text)] = mends()
+        assert check == "use" and "wants a password" in text
+    finally:
+        host.run(["rm", "-rf", "/etc/semail/routes", "/etc/semail/route-passwords", f"/etc/semail/dkim/{DOMAIN}"], check=True)
 
 
 def test_manuals_are_found(host):
@@ -245,8 +398,8 @@ def test_settings_are_the_admins(host):
 
 
 def test_limits_of_connections_come_from_control_files(host):
-    accept = next(text for text in host.processes().values() if "tcp-accept" in text and "runsv" not in text)
-    assert " -c " not in accept
+    accepts = [text for text in host.processes().values() if "tcp-accept" in text and " 25 " in text]
+    assert len(accepts) == 1 and " -c " not in accepts[0]
     host.run(["semail", "config", "sessions", "17"], check=True)
     try:
         host.run(["sv", "-w", "20", "restart", "semail-inbound"], check=True)
@@ -284,16 +437,16 @@ def test_restarting_does_not_wait_for_a_client_that_says_nothing(host):
         assert done.returncode == 0 and "inbound restarted" in done.stdout, done.stdout
 
 
-@pytest.mark.parametrize("path, restarted", [
-    (f"{LIBEXEC}/smtpd-session", "inbound"), (f"{LIBEXEC}/maildir-deliver", "qrunner"),
-    ("/etc/sv/semail-inbound/log/run", "inbound's log"), (f"{LIBEXEC}/semail", None)])
-def test_what_runs_from_an_older_file_is_restarted(host, path, restarted):
+@pytest.mark.parametrize("paths, restarted", [
+    ([f"{LIBEXEC}/smtpd-session", f"{LIBEXEC}/checkpassword-ldap", f"{LIBEXEC}/semail"], ["inbound", "outbound", "outbound-tls", "outbound-local"]),
+    ([f"{LIBEXEC}/maildir-deliver", f"{LIBEXEC}/tls-wrap", "/etc/sv/semail-inbound/log/run"], ["inbound's log", "outbound-tls", "qrunner"])])
+def test_what_runs_from_an_older_file_is_restarted(host, paths, restarted):
     """Also when the run that put the new file there was interrupted before it came to the services."""
-    host.run(["touch", path], check=True)
+    host.run(["touch", *paths], check=True)
     done = host.run(INSTALL)
     assert done.returncode == 0, done.stdout
     changed = [what for what, state in states(done.stdout).items() if state != "ok"]
-    assert changed == ([f"{restarted} restarted"] if restarted else [])
+    assert changed == [f"{name} restarted" for name in restarted]
     assert "\nNothing was changed.\n" in host.run(INSTALL).stdout
 
 
@@ -309,13 +462,13 @@ def test_a_program_of_an_older_version_goes(host):
 def test_the_same_directories_run_under_s6():
     with Machine() as machine:
         machine.run(INSTALL, check=True)
-        machine.run(["sh", "-c", "mkdir /run/scan && ln -s /etc/sv/semail-inbound /etc/sv/semail-qrunner /run/scan"], check=True)
+        machine.run(["sh", "-c", "mkdir /run/scan && ln -s /etc/sv/semail-* /run/scan"], check=True)
         machine.start(["s6-svscan", "/run/scan"])
         assert await_true(lambda: is_greeted(machine)), logs(machine)
         send(machine, f"postmaster@{DOMAIN}", "under s6")
         delivered(machine, "postmaster", "under s6")
         names = [text.split()[0].rpartition("/")[2] for text in machine.processes().values()]
-        assert names.count("s6-supervise") == 4 and "runsv" not in names
+        assert names.count("s6-supervise") == 2 * len(SERVICES) and "runsv" not in names
         assert "tcp-accept: info: listening" in machine.read("/var/log/semail/inbound/current")
         # Now it is an installation that runs; a changed service is restarted there too.
         again = machine.run(INSTALL)
@@ -346,13 +499,15 @@ def test_uninstall_leaves_the_data_and_nothing_else():
 
         assert machine.read(path).endswith("Hello.\n")
         assert machine.read("/etc/semail/message-size") == "1M\n"
+        certificate = machine.read("/etc/semail/tls/default.pem")
         left = set(machine.changes())
         data = {path for path in left if path.startswith((HOME, "/etc/semail"))}
         # The users that files of the data belong to, and the files in which Debian keeps users.
         users = {f"/etc/{name}{suffix}" for name in ("passwd", "group", "shadow", "gshadow") for suffix in ("", "-")}
         assert left - data - users <= {"/etc/.pwd.lock", "/var/log/lastlog", "/var/log/faillog"}
         accounts = re.findall(r"^(semail-[a-z]+):", machine.read("/etc/passwd"), re.M)
-        assert sorted(accounts) == ["semail-queue", "semail-smtpd"]
+        # Those who own nothing that was kept are gone.
+        assert sorted(accounts) == ["semail-queue", "semail-smtpd", "semail-tls"]
         assert await_true(lambda: list(machine.processes().values()) == ["runsvdir -P /etc/service"]
                           or not any("semail" in text for text in machine.processes().values())), machine.processes()
 
@@ -363,6 +518,7 @@ def test_uninstall_leaves_the_data_and_nothing_else():
         machine.run(INSTALL, check=True)
         assert machine.read(path).endswith("Hello.\n")
         assert machine.read("/etc/semail/message-size") == "1M\n"
+        assert machine.read("/etc/semail/tls/default.pem") == certificate
         send(machine, f"postmaster@{DOMAIN}", "again")
         delivered(machine, "postmaster", "again")
 
@@ -393,9 +549,32 @@ def refused(machine, arguments=INSTALL, **options):
     return sentence[0].removeprefix("install.sh: ")
 
 
-def test_a_port_in_use_names_the_holder(machine):
-    with machine.listener(25):
-        assert re.match(r"port 25 is in use by python3 \(process \d+\): stop it, ", refused(machine))
+@pytest.mark.parametrize("port", [25, 465, 587])
+def test_a_port_in_use_names_the_holder(machine, port):
+    with machine.listener(port):
+        assert re.match(rf"port {port} is in use by python3 \(process \d+\): stop it, ", refused(machine))
+
+
+def test_another_programs_sendmail_stays(machine):
+    machine.run(["sh", "-c", "ln -s /usr/bin/msmtp /usr/local/sbin/sendmail; printf '#!/bin/sh\necho theirs\n' > /usr/sbin/sendmail; chmod 755 /usr/sbin/sendmail"], check=True)
+    done = machine.run(INSTALL)
+    assert done.returncode == 0, done.stdout
+    said = states(done.stdout)
+    for path in SENDMAIL[:2]:
+        assert said[f"{path} is another program's, and stays as it is"] == "ok"
+    assert said[f"/usr/local/bin/mailq -> {LIBEXEC}/sendmail"] == "made"
+    machine.run(["./install.sh", "--uninstall"], check=True)
+    assert machine.run(["/usr/sbin/sendmail"]).stdout == "theirs\n"
+    assert machine.run(["readlink", "/usr/local/sbin/sendmail"]).stdout == "/usr/bin/msmtp\n"
+    assert machine.run(["ls", "/usr/local/bin/mailq"]).returncode != 0
+
+
+def test_the_admins_certificate_stays(machine):
+    machine.run(["sh", "-c", "mkdir -p /etc/semail/tls && openssl req -x509 -newkey rsa:2048 -nodes -days 9 -subj /CN=theirs -keyout /tmp/key -out /tmp/certificate "
+                 "&& cat /tmp/certificate /tmp/key > /etc/semail/tls/default.pem && rm /tmp/key /tmp/certificate && sha256sum /etc/semail/tls/default.pem > /tmp/sum"], check=True)
+    done = machine.run(INSTALL)
+    assert done.returncode == 0 and states(done.stdout)["/etc/semail/tls/default.pem"] == "ok", done.stdout
+    machine.run(["sha256sum", "-c", "/tmp/sum"], check=True)
 
 
 def test_no_swift_is_said(machine):
@@ -413,13 +592,13 @@ def test_a_build_belongs_to_whom_the_sources_belong(machine):
     machine.run(["sh", "-c", f"""set -e
         useradd --create-home builder
         mkdir /home/builder/semail /home/builder/bin
-        cp -r install.sh etc Package.swift Sources /home/builder/semail
+        cp -r install.sh etc Package.swift Sources Tests /home/builder/semail
         printf '%s\\n' '#!/bin/sh' 'case $1 in --version) echo "Swift version 99.0"; exit;; esac' 'echo "built by $(id -un), whose home is $HOME, in $3"' \\
-            'mkdir -p "$3/.build/release" && cd {REPOSITORY}/.build/release && cp tcp-accept smtpd-session qrunner maildir-deliver semail "$3/.build/release"' > /home/builder/bin/swift
+            'mkdir -p "$3/.build/release" && cd {REPOSITORY}/.build/release && cp {' '.join(PROGRAMS)} "$3/.build/release"' > /home/builder/bin/swift
         chmod 755 /home/builder/bin/swift
         chown -R builder: /home/builder"""], check=True)
     done = machine.run(["/home/builder/semail/install.sh", "--demo", "--once"],
-                       environment={**machine.environment, "PATH": "/home/builder/bin:" + machine.environment["PATH"]})
+                       environment={**machine.environment, "PATH": "/home/builder/bin:" + machine.environment["PATH"], "SEMAIL_PEERS": str(peers.CACHE)})
     assert done.returncode == 0, done.stdout
     assert "built by builder, whose home is /home/builder, in /home/builder/semail" in done.stdout
     files = machine.listing("/home/builder/semail")
@@ -490,10 +669,10 @@ def test_systemd_hosts_have_runit_started_by_systemd(machine):
 def test_it_can_be_killed_at_any_moment_and_repeated(machine):
     supervise(machine)
     moments = 0
-    for quarters in range(1, 20):
+    for attempt in range(1, 20):
         run = machine.start(["setsid", "-w", *INSTALL])
         try:
-            run.wait(quarters / 4)
+            run.wait(attempt * 0.4)
             break
         except subprocess.TimeoutExpired:
             # The whole group, as when a connection breaks and the shell goes: nothing gets to clean up.
@@ -515,7 +694,7 @@ def test_it_can_be_killed_at_any_moment_and_repeated(machine):
 def test_shellcheck_has_nothing_to_say():
     scripts = [REPOSITORY / "install.sh", REPOSITORY / ".ci/run", *sorted((REPOSITORY / "etc/install").glob("*.sh")),
                *sorted((REPOSITORY / "etc/service").rglob("run"))]
-    assert len(scripts) == 10
+    assert len(scripts) == 20
     done = subprocess.run(["shellcheck", "-x", *scripts], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout
 

@@ -4,7 +4,9 @@ import re
 
 import pytest
 
-from machine import PROGRAMS, REPOSITORY, Machine
+import peers
+from machine import REPOSITORY, Machine
+from test_install import PROGRAMS
 
 README = (REPOSITORY / "README.md").read_text()
 
@@ -19,7 +21,7 @@ def blocks(section):
 def pattern(line):
     """A regular expression for a printed line: what differs from day to day may differ."""
     line = re.sub(r"1k[0-9a-z]{14}(R\d)?", "\x01", line)
-    return re.sub(r"\d+", r"\\d+", re.escape(line)).replace("\x01", r"1\w{15,}").replace(r"\ ", " +").replace("\t", r"\s+")
+    return re.sub(r"\d+", r"\\d+", re.escape(line)).replace("\x01", r"1\w{15,}").replace(r"\ ", " +").replace("\\\t", r"\s+")
 
 
 def missing(printed, seen):
@@ -55,14 +57,14 @@ def test_every_program_and_manual_is_named():
 
 def test_by_hand_as_an_ordinary_user(machine):
     machine.run(["useradd", "--create-home", "you"], check=True)
-    machine.run(["sh", "-c", f"mkdir -p /home/you/semail/.build/release && cd {REPOSITORY}/.build/release && cp tcp-accept smtpd-session qrunner maildir-deliver semail /home/you/semail/.build/release"], check=True)
+    machine.run(["sh", "-c", f"mkdir -p /home/you/semail/.build/release && cd {REPOSITORY}/.build/release && cp {' '.join(PROGRAMS)} /home/you/semail/.build/release"], check=True)
     parts = blocks("By hand")
-    assert len(parts) == 6
+    assert len(parts) == 10
     script = "cd ~/semail\n"
     for number, (commands, _) in enumerate(parts):
-        # The build is there; and the services, which would run for ever, run for a second.
+        # The build is there; and the services, which would run for ever, run for a while, and the next command is typed when they do.
         commands = re.sub("^swift build.*", "", commands, flags=re.MULTILINE)
-        commands = re.sub("^(qrunner &|tcp-accept .*)$", r"timeout 1 \1", commands, flags=re.MULTILINE)
+        commands = re.sub("^((?:qrunner|tcp-accept .*) &)$", r"timeout 3 \1\nsleep 0.5", commands, flags=re.MULTILINE)
         script += f"echo '== {number}'\n{commands}"
     machine.run(["sh", "-c", "cat > /home/you/script"], input=script + "wait\n", check=True)
     # On a terminal, as a person sees it.
@@ -78,6 +80,8 @@ def test_by_hand_as_an_ordinary_user(machine):
 def test_the_demo_prints_what_is_promised(machine):
     text = re.search(r"^## Try it\n(.*?)^## ", README, re.MULTILINE | re.DOTALL).group(1)
     printed = re.search(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
+    for name in ("named", "postfix"):
+        peers.unpack(name)
     done = machine.run(["./install.sh", "--demo", "--once"])
     # What to type next is for those who stay; test_demo.py types it.
     line = missing(printed.partition("What to type next")[0], done.stdout.splitlines())

@@ -1,23 +1,30 @@
-# install.sh --demo [DIR] [--port N] [--once]: a SEMail of its own, a message sent through it, and nothing left afterwards.
-# Read by install.sh.
+# install.sh --demo [DIR] [--port N] [--once]: a SEMail of its own, messages sent into it, through it and out of it, and nothing left
+# afterwards. Read by install.sh.
 # shellcheck shell=bash disable=SC2154
 
+# shellcheck source=etc/install/demo_network.sh
+. "$root/etc/install/demo_network.sh"
+
 # The services' users, by number: no accounts are made. 60578 to 61183 is nobody's on Debian.
-demo_accept=60990 demo_smtpd=60991 demo_queue=60992 demo_log=60993
-demo_made='' demo_filled='' demo_supervisor='' demo_shown=''
+demo_accept=60990 demo_smtpd=60991 demo_queue=60992 demo_log=60993 demo_tls=60994 demo_auth=60995 demo_remote=60996 demo_dkim=60997
+demo_made='' demo_filled='' demo_watch='' demo_supervisors=() demo_shown=''
 
 run_demo() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP PIPE
     trap end_demo EXIT
-    step 'Packages' packages "${build_packages[@]}" iproute2 runit
+    step 'Packages' packages "${build_packages[@]}" "${host_packages[@]}" python3
     step 'Programs: build' build
     step "Port $demo_port" check_demo_port
     step 'Home' make_demo_home
     step 'Mailboxes' make_demo_mailboxes
+    step "Servers of others: BIND's named and Postfix" unpack_peers
+    step 'A network with two hosts' make_network
     step 'Services' start_demo_services
-    step 'A message from ssow to xredon' send_demo_message
-    step "The file in xredon's Maildir" show_demo_message
+    step "A stranger's message to xredon, at the incoming server" send_from_stranger
+    step 'A message from ssow to xredon, at the outgoing server: by the queue, the MX and the incoming server' send_to_ourselves
+    step 'A message from ssow to anna, whose mail server is a Postfix' send_to_school
+    step "Anna's answer" send_back
     if [ -n "$demo_once" ]; then
         say 'It works. (--once: everything goes again)'
         return
@@ -25,13 +32,13 @@ run_demo() {
     say_what_next
     demo_shown=yes
     # Until Ctrl-C.
-    wait "$demo_supervisor" || true
-    fail 'the supervisor has ended, and with it the services'
+    wait -n "${demo_supervisors[@]}" || true
+    fail 'a supervisor has ended, and with it its services'
 }
 
 check_demo_port() {
     local holder
-    holder=$(holder_of_port "$demo_port")
+    holder=$(holders_of_port "$demo_port" | head -n 1)
     [ -z "$holder" ] || fail "port $demo_port is in use by $holder: end it, or choose another port with --port"
     thing ok 'free'
 }
@@ -57,22 +64,51 @@ make_demo_home() {
     demo_home=$(cd "$demo_home" && pwd -P)
     [ "$(stat -c %u "$demo_home")" = 0 ] || fail "$demo_home is not root's: name a directory that is, or one that is not there"
     demo_filled=yes
+    watch_demo
     # etc/hier of the home alone, with numbers for users and a control directory of its own. The file also tells a later demo
-    # that the directory was one.
-    sed -E "s/^l .*HOME\/control.*/d 0755 0 0 HOME\/control/; / HOME/!d; s/ root +root / 0 0 /
-        s/ semail-queue +semail-(queue|smtpd) / $demo_queue $demo_smtpd /" "$root/etc/hier" > "$demo_home/.semail-demo"
+    # that the directory was one. qrunner's user has the sessions' group, for want of accounts with several.
+    sed -E "s/^l .*HOME\/control.*/d 0755 0 0 HOME\/control/; s, /etc/semail/, HOME/control/,; / HOME/!d
+        s/ semail-queue +semail-(queue|smtpd) / $demo_queue $demo_smtpd /; s/ semail-(queue|smtpd)\>/ $demo_smtpd/g
+        s/ semail-auth\>/ $demo_auth/g; s/ semail-tls\>/ $demo_tls/g; s/ semail-dkim\>/ $demo_dkim/g; s/ root\>/ 0/g" "$root/etc/hier" > "$demo_home/.semail-demo"
     setpriv --reuid $demo_smtpd --regid $demo_smtpd --clear-groups test -r "$demo_home/.semail-demo" ||
         fail "the services' users cannot get into $demo_home: name a directory that everybody may enter, such as one in /var/tmp"
     "$root/.build/release/semail" init "$demo_home" --hostname mail.semail.test --hier "$demo_home/.semail-demo" > /dev/null
+    if [ -z "$scratch" ]; then
+        scratch=$demo_home/scratch
+        mkdir -m 0700 "$scratch"
+    fi
+    # A host does not send its own domain's mail to its own MX, unless it is told to.
+    say 'semail.test mx' > "$demo_home/control/routes"
+    make_certificate "$demo_home/control/tls/default.pem" $demo_tls $demo_tls mail.semail.test
     # Copies: the services' users may not get into the directory where these were built.
-    mkdir "$demo_home/bin" "$demo_home/log" "$demo_home/service"
+    mkdir "$demo_home"/{bin,log,service}
+    mkdir -p "$demo_home"/stranger/{log,service}
     for name in "${programs[@]}"; do cp "$root/.build/release/$name" "$demo_home/bin/$name"; done
-    for name in "${services[@]}"; do
-        cp -r "$root/etc/service/$name" "$demo_home/service/$name"
-        install -d -m 0750 -o $demo_log -g $demo_log "$demo_home/log/$name"
-    done
+    for name in "${services[@]}"; do lay_out_service "$demo_home" "$name"; done
+    lay_out_service "$demo_home/stranger" inbound
     "$demo_home/bin/tcp-accept" --version > /dev/null || fail "no programs can be run in $demo_home (is it mounted noexec?): name another directory"
     thing made "$demo_home"
+}
+
+# Should this script be killed outright, this clears up as soon as the services have ended.
+watch_demo() {
+    # shellcheck disable=SC2016
+    setsid setpriv --pdeathsig TERM bash -c '
+        sleep infinity &
+        trap "kill $!" TERM
+        wait $!
+        for ((tries = 0; tries < 150; tries++)); do
+            [ -n "$(find /proc -maxdepth 2 -path "/proc/[0-9]*/exe" -lname "$1/*" -print -quit)" ] || break
+            sleep 0.1
+        done
+        rm -rf "${1:?}"/* "$1/.semail-demo"
+        [ -z "$2" ] || rmdir "$1"' watch "$demo_home" "$demo_made" < /dev/null > /dev/null 2>&1 &
+    demo_watch=$!
+}
+
+lay_out_service() {
+    cp -r "$root/etc/service/$2" "$1/service/$2"
+    install -d -m 0750 -o $demo_log -g $demo_log "$1/log/$2"
 }
 
 make_demo_mailboxes() {
@@ -83,71 +119,33 @@ make_demo_mailboxes() {
     done
 }
 
+# All services of an installation, on the first host of the network, where they find its resolv.conf; and for the stranger the incoming one on a port of this host.
 start_demo_services() {
-    # A session of its own, so that the terminal's Ctrl-C reaches nobody but this script; and should this script be
-    # killed, the supervisor is told to hang up, and ends what it supervises.
-    SEMAIL_HOME=$demo_home SEMAIL_LIBEXEC=$demo_home/bin SEMAIL_LOG=$demo_home/log SEMAIL_LOG_USER=$demo_log \
+    supervise "$demo_home" nsenter -t "$house" -n -m -r
+    SEMAIL_INBOUND_HOST=127.0.0.1 SEMAIL_INBOUND_PORT=$demo_port supervise "$demo_home/stranger"
+    is_greeted 127.0.0.1 "$demo_port" 15 || fail_with_logs "no greeting on port $demo_port"
+    thing ok "inbound runs under runsvdir (process ${demo_supervisors[1]}); port $demo_port of 127.0.0.1 greets"
+    inside "$house" bash -c ". '$root/etc/install/steps.sh'; is_greeted 127.0.0.1 587 15 && is_greeted 192.0.2.1 25 15 && is_greeted_by_tls 192.0.2.1 465 15" ||
+        fail_with_logs 'no greeting on the first host'
+    thing ok "${services[*]} run under runsvdir (process ${demo_supervisors[0]}) on the first host; ports 25, 465 and 587 greet"
+}
+
+# supervise DIR [COMMAND...]: the services in DIR, by COMMAND. A session of its own, so that the terminal's Ctrl-C reaches nobody but this
+# script; and should this script be killed, the supervisor is told to hang up, and ends what it supervises.
+supervise() {
+    local dir=$1
+    shift
+    SEMAIL_HOME=$demo_home SEMAIL_LIBEXEC=$demo_home/bin SEMAIL_LOG=$dir/log SEMAIL_LOG_USER=$demo_log \
         SEMAIL_ACCEPT_USER=$demo_accept:$demo_accept SEMAIL_SMTPD_USER=$demo_smtpd:$demo_smtpd SEMAIL_QUEUE_USER=$demo_queue:$demo_smtpd \
-        SEMAIL_INBOUND_HOST=127.0.0.1 SEMAIL_INBOUND_PORT=$demo_port \
-        setsid setpriv --pdeathsig HUP runsvdir "$demo_home/service" < /dev/null > "$demo_home/log/runsvdir" 2>&1 &
-    demo_supervisor=$!
-    if ! is_greeted "$demo_port" 15; then
-        tail -n 3 "$demo_home"/log/*/current "$demo_home/log/runsvdir" >&2 || true
-        fail "no greeting on port $demo_port: the last words of the services are above"
-    fi
-    thing ok "inbound and qrunner run under runsvdir (process $demo_supervisor); port $demo_port of 127.0.0.1 greets"
+        SEMAIL_TLS_USER=$demo_tls:$demo_tls SEMAIL_AUTH_USER=$demo_auth:$demo_auth SEMAIL_REMOTE_USER=$demo_remote:$demo_remote \
+        SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim \
+        setsid "$@" setpriv --pdeathsig HUP runsvdir "$dir/service" < /dev/null > "$dir/log/runsvdir" 2>&1 &
+    demo_supervisors+=($!)
 }
 
-# -- the message ---------------------------------------------------------------
-
-hear() {
-    local line
-    while IFS= read -r -t 20 -u 3 line; do
-        say "   <- ${line%$'\r'}"
-        case $line in
-        "$1"-*) ;;
-        "$1"' '*) return ;;
-        *) fail "an answer that begins with $1 was expected" ;;
-        esac
-    done
-    fail 'no answer within 20 seconds'
-}
-
-talk() {
-    say "   -> $1"
-    printf '%s\r\n' "$1" >&3
-}
-
-send_demo_message() {
-    local line
-    exec 3<> "/dev/tcp/127.0.0.1/$demo_port"
-    hear 220
-    talk 'EHLO client.semail.test' && hear 250
-    talk 'MAIL FROM:<ssow@semail.test>' && hear 250
-    talk 'RCPT TO:<xredon@semail.test>' && hear 250
-    talk 'DATA' && hear 354
-    for line in 'From: Ssow <ssow@semail.test>' 'To: Xredon <xredon@semail.test>' 'Subject: Does it arrive?' \
-        "Date: $(date -R)" "Message-ID: <demo.$(date +%s).$$@client.semail.test>" '' 'It does, if you can read this.' '.'; do
-        talk "$line"
-    done
-    hear 250
-    talk QUIT && hear 221
-    exec 3>&-
-}
-
-show_demo_message() {
-    local tries new=$demo_home/mnt/xredon/Maildir/new files=()
-    for ((tries = 0; tries < 200; tries++)); do
-        mapfile -t files < <(find "$new" -type f)
-        [ ${#files[@]} = 0 ] || break
-        sleep 0.1
-    done
-    if [ ${#files[@]} != 1 ] || ! grep -q '^It does, if you can read this' "${files[0]}"; then
-        tail -n 5 "$demo_home"/log/*/current >&2 || true
-        fail "the message is not in $new after 20 seconds: the last words of the services are above"
-    fi
-    say "   $(stat -c '%n (%A, user %u, %s octets)' "${files[0]}")"
-    sed 's/^/   | /' "${files[0]}"
+fail_with_logs() {
+    tail -n 3 "$demo_home"/log/*/current "$demo_home"/stranger/log/*/current "$demo_home"/peers.log >&2 || true
+    fail "$1: the last words of the servers are above"
 }
 
 say_what_next() {
@@ -158,11 +156,14 @@ say_what_next() {
     else
         say "    apt install mutt && mutt -f $demo_home/mnt/xredon/Maildir"
     fi
-    say "    nc -C 127.0.0.1 $demo_port                    and type an SMTP session yourself"
+    say "    nc -C 127.0.0.1 $demo_port                    and type an SMTP session yourself, as a stranger"
+    say "    nsenter -t $house -n nc -C 127.0.0.1 587      and another, as somebody on the host"
+    say "    nsenter -t $house -n openssl s_client -quiet -crlf -connect 127.0.0.1:465"
     say "    tail -F $demo_home/log/*/current"
     say "    export SEMAIL_HOME=$demo_home"
     say "    $demo_home/bin/semail mailbox list"
     say "    $demo_home/bin/semail queue list"
+    say "    printf 'Subject: hello\\n\\nHello.\\n' | nsenter -t $house -n $demo_home/bin/sendmail -f ssow@semail.test anna@school.test"
     say "    man $root/man/semail.7"
     say ''
     say 'Ctrl-C ends it all and removes it.'
@@ -172,29 +173,34 @@ say_what_next() {
 
 # Ends what was started, by process id, and removes what was made.
 end_demo() {
-    local code=$? tries pids=() dir
+    local code=$? tries pids=() supervisor dir
     trap '' INT TERM HUP PIPE
     set +e
     [ $code = 0 ] || say ''
-    if [ -n "$demo_supervisor" ]; then
-        mapfile -t pids < <(descendants "$demo_supervisor")
+    end_peers
+    for supervisor in "${demo_supervisors[@]}"; do
+        mapfile -t -O ${#pids[@]} pids < <(descendants "$supervisor")
         # It tells each runsv to end its service, its log and itself.
-        kill -HUP "$demo_supervisor" 2> /dev/null
-        wait "$demo_supervisor" 2> /dev/null
+        kill -HUP "$supervisor" 2> /dev/null
+    done
+    for supervisor in "${demo_supervisors[@]}"; do wait "$supervisor" 2> /dev/null; done
+    if [ ${#demo_supervisors[@]} != 0 ]; then
         for ((tries = 0; tries < 100; tries++)); do
             mapfile -t pids < <(running "${pids[@]}")
             [ ${#pids[@]} != 0 ] || break
             case $tries in
             # Sessions that are still at it are cut.
-            10) for dir in "$demo_home"/service/*; do sv term "$dir" > /dev/null 2>&1; done ;;
+            10) for dir in "$demo_home"/service/* "$demo_home"/stranger/service/*; do sv term "$dir" > /dev/null 2>&1; done ;;
             50) kill -KILL "${pids[@]}" 2> /dev/null ;;
             esac
             sleep 0.1
         done
         [ ${#pids[@]} = 0 ] || say "These processes do not end: ${pids[*]}"
     fi
+    end_network
     if [ -n "$demo_filled" ]; then rm -rf "${demo_home:?}"/* "$demo_home/.semail-demo"; fi
     if [ -n "$demo_made" ]; then rmdir "$demo_made"; fi
+    if [ -n "$demo_watch" ]; then kill "$demo_watch" && wait "$demo_watch"; fi 2> /dev/null
     [ -z "$scratch" ] || rm -rf "$scratch"
     if [ -n "$demo_filled" ]; then say "Ended; $demo_home is gone again."; fi
     # Ctrl-C is how a demo ends.

@@ -6,20 +6,26 @@ home=/var/lib/semail
 settings=/etc/semail
 libexec=/usr/local/libexec/semail
 share=/usr/local/share/semail
-users=(semail-accept semail-smtpd semail-queue semail-log)
+# semail-queue before semail-smtpd, whose group it is a member of: they go in this order.
+users=(semail-accept semail-queue semail-smtpd semail-tls semail-auth semail-remote semail-dkim semail-log)
 # What each service starts.
-declare -A stages=([inbound]='tcp-accept smtpd-session' [qrunner]='qrunner maildir-deliver')
+declare -A stages=(
+    [inbound]='tcp-accept smtpd-session' [outbound]='tcp-accept smtpd-session' [outbound-tls]='tcp-accept tls-wrap smtpd-session'
+    [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign'
+)
+# The sendmail command, where programs expect it, and its other name. What is there already may be another's, and stays.
+sendmail_links=(/usr/sbin/sendmail /usr/local/sbin/sendmail /usr/local/bin/mailq)
 # Debian's runit has several directories of services, of which /etc/service is one at a time.
 service_links=(/etc/service /etc/runit/runsvdir/default /etc/runit/runsvdir/svmanaged)
 
 install_host() {
-    local needed=("${build_packages[@]}" iproute2 runit)
+    local needed=("${build_packages[@]}" "${host_packages[@]}")
     check_domain
     # On systemd and sysvinit this package starts runit's runsvdir, now and at boot.
     if [ -d /run/systemd/system ] || [ -f /etc/inittab ]; then needed+=(runit-run); fi
     step 'Packages' packages "${needed[@]}"
     step 'Programs: build' build
-    step 'Port 25' check_port
+    step 'Ports 25, 465 and 587' check_ports
     step 'Users' make_users
     step 'Paths (etc/hier)' lay_out "$home"
     step 'Programs and manuals' put_files
@@ -39,17 +45,17 @@ check_domain() {
     esac
 }
 
-check_port() {
-    local holder pid
-    holder=$(holder_of_port 25)
-    pid=${holder##*process }
-    if [ -z "$holder" ]; then
-        thing ok 'free'
-    elif [[ $(readlink "/proc/${pid%)}/exe" 2> /dev/null || true) = "$libexec"/* ]]; then
-        thing ok 'SEMail has it'
-    else
-        fail "port 25 is in use by $holder: stop it, and see that it does not start again (systemctl disable --now NAME), then run this again"
-    fi
+check_ports() {
+    local port holders holder pid
+    for port in 25 465 587; do
+        mapfile -t holders < <(holders_of_port $port)
+        for holder in "${holders[@]}"; do
+            pid=${holder##*process }
+            [[ $(readlink "/proc/${pid%)}/exe" 2> /dev/null || true) = "$libexec"/* ]] ||
+                fail "port $port is in use by $holder: stop it, and see that it does not start again (systemctl disable --now NAME), then run this again"
+        done
+        if [ ${#holders[@]} = 0 ]; then thing ok "$port is free"; else thing ok "$port: SEMail has it"; fi
+    done
 }
 
 make_users() {
@@ -76,12 +82,17 @@ make_users() {
 # lay_out HOME: makes what etc/hier says, and corrects what is otherwise.
 lay_out() {
     local home=$1 type mode owner group path target
+    local -A uids=() gids=()
     while read -r type mode owner group path _ target; do
         path=${path/#HOME/$home}
         case $type in
         '' | '#'*) ;;
         l) lay_link "$path" "$target" ;;
-        *) lay_path "$type" "$((8#$mode))" "$(id -u "$owner"):$(getent group "$group" | cut -d : -f 3)" "$path" ;;
+        *)
+            [ -n "${uids[$owner]-}" ] || uids[$owner]=$(id -u "$owner")
+            [ -n "${gids[$group]-}" ] || gids[$group]=$(getent group "$group" | cut -d : -f 3)
+            lay_path "$type" "$((8#$mode))" "${uids[$owner]}:${gids[$group]}" "$path"
+            ;;
         esac
     done < "$root/etc/hier"
 }
@@ -159,16 +170,31 @@ put_files() {
     fi
     put 644 "$scratch/files" "$list"
     while read -r mode source target; do put "$mode" "$source" "$target"; done < <(list_files)
+    for target in "${sendmail_links[@]}"; do
+        if { [ -e "$target" ] || [ -L "$target" ]; } && ! is_our_link "$target"; then
+            thing ok "$target is another program's, and stays as it is"
+        else
+            lay_link "$target" "$libexec/sendmail"
+        fi
+    done
 }
 
-# The host's name, and postmaster's mailbox: mail to postmaster must have somebody who gets it.
+is_our_link() { [ "$(readlink "$1" || true)" = "$libexec/sendmail" ]; }
+
+# The host's name; postmaster's mailbox: mail to postmaster must have somebody who gets it; a certificate for port 465.
 make_settings() {
-    local hostname
+    local hostname certificate=$settings/tls/default.pem
     "$libexec/semail" init "$home" --hostname "$domain" --json > "$scratch/init"
     hostname=$(head -n 1 "$settings/hostname")
     thing "$(made_by_init '/control/hostname')" "hostname $hostname"
     [ "$hostname" = "$domain" ] || say "            (not $domain: settings are the admin's; semail config hostname $domain would change it)"
     thing "$(made_by_init '/Maildir')" "postmaster is $(sed -n 's/.*"postmaster": "\(.*\)".*/\1/p' "$scratch/init")"
+    if [ -e "$certificate" ]; then
+        thing ok "$certificate"
+    else
+        make_certificate "$certificate" semail-tls semail-tls "$hostname"
+        thing made "$certificate: signed by nobody; put a certificate for $hostname and its key there, in one file"
+    fi
 }
 
 made_by_init() { if grep -qF "$1\"" "$scratch/init"; then say made; else say ok; fi; }
@@ -195,11 +221,15 @@ make_services() {
         renew_service "$dir/log" "$name's log" "$dir/log/run"
         read -ra programs_of_service <<< "${stages[$name]}"
         renew_service "$dir" "$name" "$dir/run" "${programs_of_service[@]/#/$libexec/}"
-        await_service "$dir"
-        thing ok "$name runs"
     done
-    is_greeted 25 10 || fail "port 25 gives no greeting: see /var/log/semail/inbound/current"
+    await_services
+    # Port 25 of 127.0.0.1 is outbound's; all other addresses are inbound's.
+    is_greeted 127.0.0.2 25 10 || fail 'port 25 gives no greeting: see /var/log/semail/inbound/current'
     thing ok 'port 25 greets'
+    is_greeted 127.0.0.1 587 10 || fail 'port 587 gives no greeting: see /var/log/semail/outbound/current'
+    thing ok 'port 587 greets'
+    is_greeted_by_tls 127.0.0.1 465 10 || fail 'port 465 gives no greeting over TLS: see /var/log/semail/outbound-tls/current'
+    thing ok 'port 465 greets, over TLS'
 }
 
 # /etc/service, and where else Debian's runit may look after its next start.
@@ -260,29 +290,37 @@ renew_service() {
 }
 
 # runsvdir looks every five seconds what services there are. A service is up when it has stayed so for a second.
-await_service() {
-    local tries pid='' last='' same=0
-    for ((tries = 0; tries < 200; tries++)); do
-        pid=$(service_pid "$1")
-        if [ -n "$pid" ] && [ "$pid" = "$last" ]; then same=$((same + 1)); else same=0; fi
-        [ $same -lt 10 ] || return 0
-        last=$pid
+await_services() {
+    local tries name pid waiting=("${services[@]}") left
+    local -A last=() same=()
+    for ((tries = 0; tries < 200 && ${#waiting[@]} > 0; tries++)); do
+        left=()
+        for name in "${waiting[@]}"; do
+            pid=$(service_pid "/etc/sv/semail-$name")
+            if [ -n "$pid" ] && [ "$pid" = "${last[$name]-}" ]; then same[$name]=$((${same[$name]} + 1)); else same[$name]=0; fi
+            last[$name]=$pid
+            if [ "${same[$name]}" -ge 10 ]; then thing ok "$name runs"; else left+=("$name"); fi
+        done
+        waiting=("${left[@]}")
         sleep 0.1
     done
-    tail -n 5 "/var/log/semail/${1##*-}/current" >&2 || true
-    fail "${1##*-} does not stay up: its last words are above, the rest in /var/log/semail/${1##*-}/current"
+    [ ${#waiting[@]} != 0 ] || return 0
+    name=${waiting[0]}
+    tail -n 5 "/var/log/semail/$name/current" >&2 || true
+    fail "$name does not stay up: its last words are above, the rest in /var/log/semail/$name/current"
 }
 
 # -- and back ------------------------------------------------------------------
 
 uninstall_host() {
+    kept=()
     step 'Services' remove_services
     step 'Programs, manuals and logs' remove_files
     step 'Users' remove_users
     if [ "$changes" = 0 ]; then say 'Nothing was changed: there is nothing to remove.'; fi
     if [ -e "$home" ] || [ -e "$settings" ]; then
-        say "Kept: $home (mail, mailboxes, queue) and $settings (settings), and the users their files belong to. To be rid of them too:"
-        say "    rm -r $home $settings; userdel semail-queue; userdel semail-smtpd"
+        say "Kept: $home (mail, mailboxes, queue) and $settings (settings, keys), and the users their files belong to. To be rid of them too:"
+        say "    rm -r $home $settings$(printf '; userdel %s' "${kept[@]}")"
     fi
     say 'Packages are left as they are.'
 }
@@ -317,32 +355,40 @@ remove_files() {
             fi
         done < "$share/files"
     fi
-    for target in /usr/local/bin/semail "$libexec" "$share" /var/log/semail; do
+    for target in "${sendmail_links[@]}"; do
+        if is_our_link "$target"; then
+            rm -f "$target"
+            thing removed "$target"
+        fi
+    done
+    # In run are sockets, counts of the last hour, and keys that change by themselves.
+    for target in /usr/local/bin/semail "$libexec" "$share" /var/log/semail "$home/run"; do
         if [ -e "$target" ] || [ -L "$target" ]; then
             rm -rf "$target"
             thing removed "$target"
         fi
     done
     # Those that were made for our files and are empty again. Debian has the rest.
-    rmdir --ignore-fail-on-non-empty /usr/local/libexec /usr/local/share/man/man[1-9] 2> /dev/null || true
-    # Nothing listens there any more.
-    rm -f "$home/run/qrunner"
+    rmdir --ignore-fail-on-non-empty /usr/local/libexec /usr/local/share/man/man[1-9] "$settings/tls" "$settings/dkim" 2> /dev/null || true
 }
 
+# A number that is free again may be given to somebody else, with all that belongs to it.
 remove_users() {
     local name
     for name in "${users[@]}"; do
         getent passwd "$name" > /dev/null || continue
-        case $name in
-        semail-queue | semail-smtpd)
-            # A number that is free again may be given to somebody else, with all that belongs to it.
-            if [ -e "$home" ]; then
-                thing ok "$name (kept)"
-                continue
-            fi
-            ;;
-        esac
-        userdel "$name"
-        thing removed "$name"
+        if owns_data "$name"; then
+            kept+=("$name")
+            thing ok "$name (kept)"
+        else
+            userdel "$name"
+            thing removed "$name"
+        fi
     done
+}
+
+owns_data() {
+    local found
+    found=$(find "$home" "$settings" -path "$home/mnt" -prune -o \( -user "$1" -o -group "$1" \) -print -quit 2> /dev/null || true)
+    [ -n "$found" ]
 }

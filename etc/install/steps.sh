@@ -2,8 +2,8 @@
 # Read by install.sh, which sets $root (the repository) and $usage.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-programs=(tcp-accept smtpd-session qrunner maildir-deliver semail)
-services=(inbound qrunner)
+programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail semail)
+services=(inbound outbound outbound-tls outbound-local auth qrunner)
 
 # -- words -------------------------------------------------------------------
 
@@ -89,8 +89,10 @@ install_packages() {
 
 # -- the build ---------------------------------------------------------------
 
-# What a Swift toolchain wants of Debian to link static executables, and fetching the sources of others.
-build_packages=(ca-certificates git gcc libc6-dev libstdc++-12-dev)
+# What a Swift toolchain wants of Debian to link static executables, and fetching the sources of others; then TLS, DKIM and LDAP.
+build_packages=(ca-certificates git gcc libc6-dev libstdc++-12-dev libssl-dev libldap2-dev)
+# What a host needs besides the programs: openssl makes the first certificate.
+host_packages=(iproute2 runit openssl)
 
 # Where Swift is: sudo's PATH is not the admin's.
 find_swift() {
@@ -158,18 +160,28 @@ is_built() {
 
 # -- ports and services ------------------------------------------------------
 
-# Who listens on a TCP port: `NAME (process PID)`, or nothing.
-holder_of_port() {
-    ss -Hltnp "sport = :$1" | sed -E 's/.*users:\(\("([^"]*)",pid=([0-9]+).*/\1 (process \2)/; t; s/.*/a process that cannot be seen from here/' | head -n 1
+# Who listens on a TCP port: a line `NAME (process PID)` for each, or nothing.
+holders_of_port() {
+    ss -Hltnp "sport = :$1" | sed -E 's/.*users:\(\("([^"]*)",pid=([0-9]+).*/\1 (process \2)/; t; s/.*/a process that cannot be seen from here/' | sort -u
 }
 
-# A connection to PORT is greeted within SECONDS.
+# A connection to PORT of ADDRESS is greeted within SECONDS.
 is_greeted() {
-    local port=$1 end=$((SECONDS + $2)) line
+    local address=$1 port=$2 end=$((SECONDS + $3)) line
     while [ $SECONDS -le $end ]; do
-        if line=$(exec 2> /dev/null 3<> "/dev/tcp/127.0.0.1/$port" && read -r -t 10 -u 3 line && printf 'QUIT\r\n' >&3 && printf %s "$line"); then
+        if line=$(exec 2> /dev/null 3<> "/dev/tcp/$address/$port" && read -r -t 10 -u 3 line && printf 'QUIT\r\n' >&3 && printf %s "$line"); then
             case $line in '220 '*) return 0 ;; esac
         fi
+        sleep 0.1
+    done
+    return 1
+}
+
+is_greeted_by_tls() {
+    local address=$1 port=$2 end=$((SECONDS + $3))
+    while [ $SECONDS -le $end ]; do
+        # A client that speaks before the greeting is sent away.
+        if { sleep 0.3 && printf 'QUIT\r\n'; } | timeout 10 openssl s_client -quiet -connect "$address:$port" 2> /dev/null | grep -q '^220 '; then return 0; fi
         sleep 0.1
     done
     return 1
@@ -190,4 +202,24 @@ end_service() {
         sleep 0.1
     done
     return 1
+}
+
+# -- the first certificate -----------------------------------------------------
+
+# make_certificate FILE OWNER GROUP HOSTNAME: a P-256 key and a certificate for it that nobody has signed, in one file. Clients encrypt
+# with it and cannot know whose it is: the admin replaces it.
+make_certificate() {
+    scratch_directory
+    # RFC 5280 A.1: a common name has 64 characters at most. Clients look at the other name, which may be longer.
+    if ! openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -sha256 -days 3650 -subj "/CN=${4:0:64}" \
+        -addext "subjectAltName=DNS:$4" -addext 'basicConstraints=critical,CA:FALSE' -addext 'extendedKeyUsage=serverAuth' \
+        -keyout "$scratch/key.pem" -out "$scratch/certificate.pem" > "$scratch/openssl" 2>&1 < /dev/null; then
+        cat "$scratch/openssl" >&2
+        fail 'openssl made no certificate: its words are above'
+    fi
+    # In the order that Postfix wants too.
+    cat "$scratch/key.pem" "$scratch/certificate.pem" > "$scratch/both.pem"
+    install -m 0400 -o "$2" -g "$3" "$scratch/both.pem" "$1.fresh"
+    rm "$scratch"/{key,certificate,both}.pem "$scratch/openssl"
+    mv -f "$1.fresh" "$1"
 }

@@ -1,0 +1,105 @@
+"""install.sh --demo: other people's servers in the demo's network, named and Postfix, which are unpacked and not installed.
+
+    demo_peers.py unpack
+    demo_peers.py run PLACE HOUSE SCHOOL
+
+`run` starts named in the network of the process HOUSE, for the names in PLACE/names, and Postfix in that of SCHOOL, as the mail
+server of school.test. It says `ready`, and ends both when it is told to end. However it ends, nothing of them goes on.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "Tests/Peers"))
+
+import peers
+import servers
+
+
+def end_with_us():
+    """For a process before its exec."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+class Host:
+    """A host of the demo's network, as servers.py wants one."""
+
+    def __init__(self, pid):
+        self.pid = pid
+
+    def command(self, arguments):
+        return ["nsenter", "-t", self.pid, "-n", *map(str, arguments)]
+
+    @contextlib.contextmanager
+    def inside(self):
+        """Sockets made in the `with` block are that host's."""
+        libc, network = ctypes.CDLL(None, use_errno=True), 0x40000000
+        with open("/proc/self/ns/net") as outside, open(f"/proc/{self.pid}/ns/net") as inner:
+            if libc.setns(inner.fileno(), network):
+                raise OSError(ctypes.get_errno(), "setns")
+            try:
+                yield
+            finally:
+                libc.setns(outside.fileno(), network)
+
+
+def start_named(place, host):
+    """named, which knows every name of this network; it notes who asks for what."""
+    (place / "named").mkdir()
+    os.chown(place / "named", peers.account("nobody"), -1)
+    (place / "named.conf").write_text(f"""\
+options {{
+    directory "{place}/named"; pid-file none; lock-file none; session-keyfile none;
+    listen-on {{ any; }}; listen-on-v6 {{ any; }}; querylog yes;
+    recursion no; dnssec-validation no; empty-zones-enable no; minimal-responses yes;
+}};
+controls {{ }};
+zone "." {{ type primary; file "{place}/names"; }};
+""")
+    log = open(place / "named.log", "wb")
+    command = peers.command("named", ["/usr/sbin/named", "-g", "-n", "1", "-u", "nobody", "-c", place / "named.conf"], [(place, place)])
+    process = subprocess.Popen(host.command(command), stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, preexec_fn=end_with_us)
+    while " running\n" not in (place / "named.log").read_text(errors="replace"):
+        if process.poll() is not None:
+            sys.exit(f"named does not run:\n{(place / 'named.log').read_text(errors='replace')[-1000:]}")
+        time.sleep(0.02)
+    return process
+
+
+def run(place, house, school):
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    process = start_named(place, Host(house))
+    postfix = servers.Postfix(place / "postfix", port=25)
+    postfix.host = Host(school)
+    postfix.host_binds = [(place / "school.resolv.conf", "/etc/resolv.conf"), (place / "nsswitch.conf", "/etc/nsswitch.conf")]
+    try:
+        postfix.serves("mx.school.test", ["school.test"], ["anna"], [place / "mx.school.test.pem"])
+        postfix.start(before_exec=end_with_us)
+        print("ready", flush=True)
+        signal.pause()
+    except RuntimeError as error:
+        sys.exit(str(error))
+    finally:
+        postfix.stop()
+        process.kill()
+        process.wait()
+
+
+if __name__ == "__main__":
+    try:
+        if sys.argv[1] == "unpack":
+            for name in ("named", "postfix"):
+                print(peers.unpack(name))
+        else:
+            run(Path(sys.argv[2]), *sys.argv[3:])
+    except peers.PeerMissing as missing:
+        sys.exit(str(missing))
+    except KeyboardInterrupt:
+        sys.exit(130)
