@@ -23,6 +23,10 @@ let package = Package(
     ],
     targets: [
         .target(name: "CUnix"),
+        .target(name: "CResolv", linkerSettings: [.linkedLibrary("resolv")]),
+        // Into the program, whatever else is dynamic in it.
+        .target(name: "COpenSSL", linkerSettings: [.linkedLibrary(":libssl.a"), .linkedLibrary(":libcrypto.a")]),
+        .target(name: "CLDAP", linkerSettings: [.linkedLibrary("ldap"), .linkedLibrary("lber")]),
         room("Unix", uses: ["CUnix"]),
         room("Mail"),
         room("Program", uses: ["Unix"]),
@@ -30,17 +34,31 @@ let package = Package(
         room("SMTP", uses: ["Mail"]),
         room("Queue", uses: ["Unix", "Mail"]),
         room("Maildir", uses: ["Unix"]),
+        room("DNS", uses: ["CResolv", "Unix", "Mail"]),
+        room("TLS", uses: ["COpenSSL", "Unix"]),
+        room("DKIM", uses: ["Mail"]),
+        room("Directory", uses: ["CLDAP", "Unix"]),
         room("Provisioning", uses: ["Unix", "Mail", "Control"]),
 
         program("tcp-accept", uses: ["Unix", "Program"]),
         program("smtpd-session", uses: ["Unix", "Program", "Control", "Mail", "SMTP", "Queue"]),
         program("qrunner", uses: ["Unix", "Program", "Control", "Mail", "Queue"]),
         program("maildir-deliver", uses: ["Unix", "Program", "Maildir"]),
+        program("tls-wrap", uses: ["Unix", "Program", "TLS"]),
+        program("remote-relay", uses: ["Unix", "Program", "Control", "Mail", "DNS", "TLS"]),
+        program("dkim-sign", uses: ["Unix", "Program", "Control", "Mail", "DKIM", "TLS"]),
+        program("auth-check", uses: ["Unix", "Program"]),
+        program("sendmail", uses: ["Unix", "Program", "Control", "Mail"]),
+
+        // libldap has no static form that could look up a host's name.
+        .executableTarget(
+            name: "checkpassword-ldap", dependencies: ["Unix", "Program", "Control", "Mail", "Directory"], swiftSettings: settings,
+            linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
 
         .executableTarget(
             name: "semail",
             dependencies: [
-                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "DKIM", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings,
             // glibc stays dynamic for its name service; Swift's libraries travel with the program.
@@ -53,6 +71,8 @@ let package = Package(
         .testTarget(name: "ProgramTests", dependencies: ["Program"], swiftSettings: settings),
         .testTarget(name: "QueueTests", dependencies: ["Queue", "Mail", "Unix"], swiftSettings: settings),
         .testTarget(name: "ControlTests", dependencies: ["Control", "Mail", "Unix"], swiftSettings: settings),
+        .testTarget(name: "DKIMTests", dependencies: ["DKIM"], swiftSettings: settings),
+        .testTarget(name: "DNSTests", dependencies: ["DNS"], swiftSettings: settings),
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
     ]
 )

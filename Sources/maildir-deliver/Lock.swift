@@ -9,7 +9,8 @@ enum Lock {
         try Sandbox.limit(.coreOctets, to: 0)
         var sandbox = deliveryCalls()
         sandbox.allowFork()
-        sandbox.allow(.signalfd4, .pipe2, .poll, .ppoll, .prctl, .seccomp, .prlimit64, .setgroups, .setresuid, .setresgid, .capset)
+        sandbox.allow(.signalfd4, .pipe2, .poll, .ppoll, .prctl, .seccomp, .setgroups, .setresuid, .setresgid, .capset)
+        sandbox.allowLimits()
         sandbox.allow(.landlock_create_ruleset, .landlock_add_rule, .landlock_restrict_self)
         sandbox.allow(mailboxes, [.readDirectory, .readFile, .writeFile, .makeFile, .removeFile, .refer])
         for sentence in try sandbox.lock() { Log.warning("unprotected", .text("reason", sentence)) }

@@ -1,16 +1,17 @@
 // Which module may use which. Arrows point down only: programs -> rooms -> Unix and Mail -> CUnix.
 
 enum Layer {
-    /// C headers and shims: CUnix, COpenSSL, CLDAP.
+    /// C headers and shims: CUnix, CResolv, COpenSSL, CLDAP.
     case c
     /// A library target.
     case room
     /// An executable of the mail path: static, synchronous, single-threaded.
     case mailPathProgram
-    /// semail, portal, provision: Foundation and others' packages are theirs alone.
+    /// semail, portal, provision: Foundation and others' packages are theirs alone. checkpassword-ldap is no part of the mail path either: libldap
+    /// wants the system's name service, which is dynamic.
     case officeProgram
 
-    static let officePrograms: Set<String> = ["semail", "portal", "provision"]
+    static let officePrograms: Set<String> = ["semail", "portal", "provision", "checkpassword-ldap"]
 
     init(_ module: String) {
         let start = module.prefix(2)
@@ -29,8 +30,10 @@ enum Arrows {
         "Unix": ["CUnix", "Glibc"],
         // It makes what the others only read: control files and mailboxes.
         "Provisioning": ["Unix", "Mail", "Control"],
-        "TLS": ["Unix", "Mail", "COpenSSL"],
-        "Directory": ["Unix", "Mail", "CLDAP"],
+        "DNS": ["Unix", "Mail", "CResolv"],
+        "TLS": ["Unix", "COpenSSL"],
+        "DKIM": ["Mail"],
+        "Directory": ["Unix", "CLDAP"],
     ]
 
     /// What the office may use of others' packages.

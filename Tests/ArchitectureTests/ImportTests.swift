@@ -28,8 +28,8 @@ import Testing
             for line in file.text.split(separator: "\n") where line.hasPrefix("#include") || line.hasPrefix("#import") {
                 let name = line.drop { $0 != "\"" && $0 != "<" }.dropFirst().prefix { $0 != "\"" && $0 != ">" }
                 let isOwn = line.contains("\"") && name == "\(file.module).h"
-                let isOpenSSL = name.hasPrefix("openssl/"), isLDAP = name.hasPrefix("ldap") || name.hasPrefix("lber")
-                let isSystem = line.contains("<") && (isOpenSSL ? file.module == "COpenSSL" : isLDAP ? file.module == "CLDAP" : true)
+                let isOpenSSL = name.hasPrefix("openssl/"), isLDAP = name.hasPrefix("ldap") || name.hasPrefix("lber"), isResolver = name == "resolv.h"
+                let isSystem = line.contains("<") && (isOpenSSL ? file.module == "COpenSSL" : isLDAP ? file.module == "CLDAP" : isResolver ? file.module == "CResolv" : true)
                 if !isOwn && !isSystem { Issue.record("\(file.path) has \(line)") }
             }
         }

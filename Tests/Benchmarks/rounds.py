@@ -18,6 +18,7 @@ from pathlib import Path
 import contestants
 import measure
 import peers
+import relaying
 
 SMALL = 4096
 LARGE = 1 << 20
@@ -34,6 +35,8 @@ MEASURES = [
     ("large", "1 MB messages delivered, ten sessions", "MB/s", ("least", 2.0)),
     ("lone_accepted", "lone message, connect to 250", "ms", ("most", 1.0)),
     ("lone_delivered", "lone message, connect to Maildir", "ms", ("most", 1.0)),
+    ("relayed", "relayed to one destination", "1/s", ("least", 1.2)),
+    ("cpu_relay", "CPU per relayed message", "ms", ("most", 0.7)),
     ("idle", "memory (PSS) per idle session", "KB", ("below", 200)),
 ]
 
@@ -337,17 +340,20 @@ def inside(chosen, place, groups):
         all_servers = {name: contestants.make(name, mounted, processes) for name in chosen.servers}
         labels = {name: server.label for name, server in all_servers.items()}
         try:
-            for number in range(1, count + 1):
+            with relaying.Sink(place) as sink:
+                relays = {name: relaying.make(name, mounted, processes, sink) for name in chosen.servers}
+                for number in range(1, count + 1):
+                    for name, server in all_servers.items():
+                        figures = one_turn(server, processes, amounts)
+                        figures.update(relaying.one_turn(relays[name], processes, sink, amounts, SMALL))
+                        rounds[name].append(figures)
+                        say(f"round {number} {labels[name]}: " + ", ".join(
+                            f"{key} {value:.{0 if value >= 100 else 2}f}"
+                            for key, value in figures.items()))
                 for name, server in all_servers.items():
-                    figures = one_turn(server, processes, amounts)
-                    rounds[name].append(figures)
-                    say(f"round {number} {labels[name]}: " + ", ".join(
-                        f"{key} {value:.{0 if value >= 100 else 2}f}"
-                        for key, value in figures.items()))
-            for name, server in all_servers.items():
-                flushes[name] = flush_policy(server, processes, place, amounts)
-            if chosen.profile and "semail" in all_servers:
-                profile(all_servers["semail"], processes, amounts)
+                    flushes[name] = flush_policy(server, processes, place, amounts)
+                if chosen.profile and "semail" in all_servers:
+                    profile(all_servers["semail"], processes, amounts)
         except (Damage, RuntimeError, OSError, AssertionError) as error:
             damage.append(str(error))
             say(f"run: {error}")

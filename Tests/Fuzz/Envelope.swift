@@ -20,9 +20,9 @@ public func fuzzEnvelope(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     if offset < 2 || offset > text.count || text[offset - 1] != 0x0a || text[offset - 2] != 0x0a { fail("the message begins at \(offset)") }
     if envelope.received <= 0 { fail("no time") }
     for recipient in envelope.recipients {
-        if recipient.markOffset >= offset || text[recipient.markOffset] != (recipient.isWaiting ? 0x57 : 0x44) { fail("a mark that is none") }
+        if recipient.markOffset >= offset || text[recipient.markOffset] != recipient.mark.rawValue { fail("a mark that is none") }
     }
-    for address in envelope.recipients.map(\.address) + [envelope.sender].compactMap({ $0 }) {
+    for address in envelope.recipients.map(\.address) + [envelope.sender, envelope.submitter].compactMap({ $0 }) {
         if address.bytes.contains(where: { $0 < 0x20 || $0 == 0x7f }) || address.domain.isEmpty { fail("no address") }
     }
 

@@ -1,9 +1,10 @@
 // Fuzz target: a whole session. The conversation of the unit tests plays the driver and watches the order of the steps.
 //
 // The input's first line is FLAGS:CUTS:DECISIONS, the rest is what the client sends.
-//   FLAGS      one octet: 1 by hand, 2 spoken before the greeting, 4 narrow limits, 8 IPv6 and TLS, 16 the time is over at the end (so `@` is none, `A` by hand)
+//   FLAGS      one octet: 1 by hand, 2 spoken before the greeting, 4 narrow limits, 8 IPv6 and TLS, 16 the time is over at the end (so `@` is none, `A` by hand);
+//              32 the outgoing server, to ssow@semail.test's container; with 8 to nobody who may authenticate; with 1 or 128 to the host
 //   CUTS       sizes of the pieces that come at once, over and over; none or LF - 10: a line at a time
-//   DECISIONS  what look-ups and disks say, over and over; none: yes
+//   DECISIONS  what look-ups, passwords and disks say, over and over; none: yes
 import Mail
 import SMTP
 
@@ -27,6 +28,11 @@ private struct Plan {
     var isByHand: Bool { flags & 1 != 0 }
     var hasSpokenFirst: Bool { flags & 2 != 0 }
     var timeIsOver: Bool { flags & 16 != 0 }
+    static let own = Address("ssow@semail.test")!
+    var submitter: Submitter? {
+        if flags & 32 == 0 { return nil }
+        return flags & 129 != 0 ? .host : flags & 8 != 0 ? .nobody : .mailbox(Plan.own)
+    }
 
     var limits: Limits {
         var limits = Limits()
@@ -46,6 +52,8 @@ private struct Plan {
         client.isByHand = isByHand
         client.address = Array((flags & 8 != 0 ? "2001:db8::7" : "192.0.2.7").utf8)
         if flags & 8 != 0 { client.tls = Array("TLSv1.3 TLS_AES_256_GCM_SHA384".utf8) }
+        client.submitter = submitter
+        client.mayAuthenticate = submitter != nil && flags & 8 != 0
         return client
     }
 
@@ -78,7 +86,22 @@ private struct Plan {
             guard withDisks, !decisions.isEmpty else { return nil }
             stored += 1
             let octet = decisions[(stored * 3) % decisions.count]
-            return octet & 15 == step ? (octet & 16 == 0 ? .noSpace : .other) : nil
+            return octet & 15 == step ? (octet & 16 == 0 ? .noSpace : octet & 32 == 0 ? .other : .overBudget) : nil
+        }
+        conversation.lookUpSender = { _ in
+            switch decide() & 7 {
+            case 5: .unknown
+            case 6: .trouble
+            default: .exists
+            }
+        }
+        conversation.authenticate = { _ in
+            switch decide() & 7 {
+            case 4: .refused
+            case 5: .slowedDown
+            case 6: .unavailable
+            default: .accepted(Plan.own)
+            }
         }
         conversation.hasRoom = { _ in decide() & 31 != 31 }
         conversation.lookUp = { address, _ in
@@ -88,6 +111,7 @@ private struct Plan {
             case 10: .full
             case 11: .neverFits
             case 12: .trouble
+            case 14: .elsewhere
             case 13: .exists([Address("one@semail.test")!, Address("other@semail.test")!, address.with(domain: Conversation.hostname)])
             default: .exists([address.domain.isEmpty ? address.with(domain: Conversation.hostname) : address])
             }
@@ -108,8 +132,31 @@ private func check(_ conversation: Conversation, _ plan: Plan) {
         guard case .envelope(let read, let offset) = Envelope.read({ var copy = message.envelope; copy.received = 1; return copy.encoded() }() + message.content) else { fail("an envelope that cannot be read") }
         if read.recipients.map(\.address) != message.envelope.recipients.map(\.address) || read.sender != message.envelope.sender { fail("an envelope that is read otherwise") }
         if offset == 0 { fail("an envelope without its length") }
+        if read.submitter != message.envelope.submitter || read.returned != message.envelope.returned || read.envelopeID != message.envelope.envelopeID
+            || read.recipients.map(\.notify) != message.envelope.recipients.map(\.notify) || read.recipients.map(\.originalRecipient) != message.envelope.recipients.map(\.originalRecipient) {
+            fail("an envelope that asks for something else")
+        }
+        checkSender(message, plan)
     }
     if plan.limits.errors < 6, conversation.codes.filter({ $0 >= 500 }).count > plan.limits.errors { fail("more errors than the limit") }
+}
+
+/// Who is not the host sends as one mailbox, in the envelope and in every field that names a sender.
+private func checkSender(_ message: Conversation.Message, _ plan: Plan) {
+    switch plan.submitter {
+    case nil:
+        let promises = message.envelope.recipients.contains { $0.notify != nil || $0.originalRecipient != nil }
+        if promises || message.envelope.submitter != nil || message.envelope.returned != nil { fail("the inbound server promised something") }
+        return
+    case .host: return
+    default: break
+    }
+    if message.envelope.submitter != Plan.own { fail("submitted by somebody else") }
+    if let sender = message.envelope.sender, sender.key != Plan.own.key { fail("sent as somebody else") }
+    let lines = message.content.split(separator: 0x0a, omittingEmptySubsequences: false).map { Array($0) }
+    for field in PlainHeader.fields(lines).fields where ["from", "sender", "resent-from", "resent-sender"].contains(String(decoding: field.name, as: UTF8.self)) {
+        guard let named = AddressList.parse(field.body), !named.isEmpty, named.allSatisfy({ $0.key == Plan.own.key }) else { fail("From somebody else") }
+    }
 }
 
 /// Whether the octet ends in something that is no line end: a CR that no LF follows, an LF that no CR comes before.
@@ -152,7 +199,7 @@ public func fuzzSession(_ data: UnsafePointer<UInt8>, _ size: Int) -> CInt {
     if !plan.hasSpokenFirst || plan.isByHand, !cut.statuses.contains("554 5.5.0") {
         if repliesButForTheLimit(cut) != repliesButForTheLimit(slow) { fail("other replies when cut otherwise:\n\(cut.lines)\n\(slow.lines)") }
         if cut.messages != slow.messages { fail("other messages when cut otherwise") }
-        if cut.ending != slow.ending || cut.lookUps != slow.lookUps { fail("another course when cut otherwise") }
+        if cut.ending != slow.ending || cut.lookUps != slow.lookUps || cut.senderLookUps != slow.senderLookUps || cut.questions != slow.questions { fail("another course when cut otherwise") }
     }
     return 0
 }

@@ -32,6 +32,9 @@ ACCEPT_UID, SMTPD_UID, QUEUE_UID = (int(user.split(":")[0]) for user in (
     semailtest.ACCEPT_USER, semailtest.SMTPD_USER, semailtest.QUEUE_USER))
 SMTPD_GID = int(semailtest.SMTPD_USER.split(":")[1])
 ACCEPT_GID = int(semailtest.ACCEPT_USER.split(":")[1])
+REMOTE_UID, DKIM_UID = (int(user.split(":")[0]) for user in (semailtest.REMOTE_USER, semailtest.DKIM_USER))
+# The users of auth-check and tls-wrap; each has a group of the same number.
+AUTH_UID, TLS_UID = 61027, 61028
 
 
 class Lab(semailtest.Home):
@@ -87,11 +90,58 @@ class Lab(semailtest.Home):
         return super().spawn(name, arguments, **options)
 
     def start_qrunner(self, *arguments, **options):
-        """Returns once its signals mean what they should."""
+        """Returns once its signals mean what they should, and what it has started has locked itself in."""
         before = len(self.log("qrunner"))
         process = super().start_qrunner(*arguments, **options)
-        assert await_true(lambda: "started" in self.log("qrunner")[before:] or process.poll() is not None)
+        assert await_true(lambda: process.poll() is not None or (
+            "started" in self.log("qrunner")[before:] and all(is_ready(pid) for pid in children(process.pid))))
         return process
+
+    # -- services of sending ------------------------------------------------
+
+    def start_authentication(self, *command, arguments=()):
+        """The service at run/auth: auth-check, which has COMMAND decide; a way of knowing passwords, or a program's."""
+        os.chown(self.directory / "run/guesses", AUTH_UID, AUTH_UID)
+        path = self.directory / "run/auth"
+        process = self.spawn(self.program("tcp-accept"), [
+            "-u", f"{AUTH_UID}:{AUTH_UID}", "-c", "50", "-i", "0", "-r", "0", "-o", f"0660:{SMTPD_GID}", "unix", path,
+            self.program("auth-check"), "-d", self.directory / "run/guesses", *arguments, *command], log="auth", umask=0o077)
+        assert await_true(lambda: "listening" in self.log("auth") or process.poll() is not None) and process.poll() is None, self.report()
+        return process
+
+    def start_tls(self, accept=semailtest.ACCEPT, session=("submission",)):
+        """The service of port 465, on a port that the kernel chooses; returns it. The certificate is one of our own making."""
+        keys = self.directory / "control/tls"
+        certificate = keys / "default.pem"
+        if not certificate.exists():
+            subprocess.run([semailtest.tool("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2",
+                            "-subj", f"/CN={self.hostname}", "-keyout", f"{certificate}.key", "-out", f"{certificate}.crt"], check=True, capture_output=True)
+            certificate.write_text(Path(f"{certificate}.crt").read_text() + Path(f"{certificate}.key").read_text())
+            for path in (Path(f"{certificate}.crt"), Path(f"{certificate}.key")):
+                path.unlink()
+            for path in (keys, self.directory / "run/tls"):
+                os.chown(path, TLS_UID, TLS_UID)
+            os.chown(certificate, TLS_UID, TLS_UID)
+            os.chmod(certificate, 0o400)
+        before = len(self.log("outbound-tls"))
+        process = self.spawn(self.program("tcp-accept"), [
+            "-u", semailtest.ACCEPT_USER, "-n", f"{TLS_UID}:{TLS_UID},{semailtest.SMTPD_USER}", *accept, "127.0.0.1", 0,
+            self.program("tls-wrap"), "-u", f"{TLS_UID}:{TLS_UID}", "-n", semailtest.SMTPD_USER, "-k", keys,
+            self.program("smtpd-session"), "-u", semailtest.SMTPD_USER, *session], log="outbound-tls", umask=0o007)
+        found = await_true(lambda: re.search(r"listening .*port=(\d+)", self.log("outbound-tls")[before:]) or process.poll() is not None)
+        assert isinstance(found, re.Match), self.report()
+        return int(found[1])
+
+    def make_signing_key(self, selector="ed"):
+        """A key for the lab's domain, so that dkim-sign is asked; made before qrunner starts, which looks once a minute."""
+        directory = self.directory / "control/dkim" / self.domain
+        directory.mkdir(mode=0o755)
+        key = directory / f"{selector}.pem"
+        subprocess.run([semailtest.tool("openssl"), "genpkey", "-algorithm", "ed25519", "-out", str(key)], check=True, capture_output=True)
+        for path, mode in ((directory, 0o755), (key, 0o400)):
+            os.chown(path, DKIM_UID, DKIM_UID)
+            os.chmod(path, mode)
+        return key
 
     def uid(self, owner):
         """The mailbox' user."""
@@ -106,7 +156,11 @@ class Lab(semailtest.Home):
         return only(await_true(lambda: [pid for pid in children(self.pid("tcp-accept")) if is_ready(pid)]))
 
     def delivery_template(self):
-        return only(await_true(lambda: [pid for pid in children(self.pid("qrunner")) if is_ready(pid)]))
+        return self.template("maildir-deliver")
+
+    def template(self, program, parent=None):
+        """One of the programs that qrunner (or PARENT) has started to fork from."""
+        return only(await_true(lambda: [pid for pid in children(parent or self.pid("qrunner")) if runs(pid) == program and is_ready(pid)]) or [])
 
     def session(self, client):
         """The process that talks to CLIENT (anything with a socket)."""
@@ -136,7 +190,7 @@ class Lab(semailtest.Home):
     def is_up(self):
         """Both services run, and have processes waiting for work."""
         services = [self.processes.get(name) for name in ("tcp-accept", "qrunner")]
-        return all(service and service.poll() is None and any(is_ready(pid) for pid in children(service.pid)) for service in services)
+        return all(service and service.poll() is None and children(service.pid) and all(is_ready(pid) for pid in children(service.pid)) for service in services)
 
     def flush(self):
         """What `semail queue flush` does: everything is tried now."""
@@ -279,6 +333,23 @@ def status(pid):
     """The fields of /proc/PID/status."""
     text = Path(f"/proc/{pid}/status").read_text()
     return {line.partition(":")[0]: line.partition(":")[2].strip() for line in text.splitlines()}
+
+
+def runs(pid):
+    """The name of the program that a process runs."""
+    try:
+        return Path(os.readlink(f"/proc/{pid}/exe").removesuffix(" (deleted)")).name
+    except (FileNotFoundError, ProcessLookupError):
+        return None
+
+
+def is_at_work(pid):
+    """A template's child that has been given its work: it has locked more behind itself than those that wait for some."""
+    try:
+        found = status(pid)
+        return int(found["Seccomp_filters"]) > int(status(found["PPid"])["Seccomp_filters"])
+    except (FileNotFoundError, ProcessLookupError, KeyError):
+        return False
 
 
 def is_ready(template):
@@ -769,16 +840,18 @@ def examine_queued(path, load):
 class Supervisor:
     """Starts a lab's services again whenever they have ended, a moment later, as runit does."""
 
-    def __init__(self, lab, pause=(0.2, 1.0)):
+    def __init__(self, lab, pause=(0.2, 1.0), session=("inbound",)):
         self._lab, self._pause = lab, pause
         self._ending = threading.Event()
         self._chance = random.Random(7)
         # Not counting the first start.
         self.restarts = {"tcp-accept": -1, "qrunner": -1}
+        # When it was seen that one has ended.
+        self.ends = []
         # Not one that the kernel gives to clients: a client of a closed port could be connected to itself.
         self.port = free_port()
         self._threads = [threading.Thread(target=self._watch, args=arguments) for arguments in (
-            ("qrunner", lab.start_qrunner), ("tcp-accept", lambda: lab.start_accept(port=self.port)))]
+            ("qrunner", lab.start_qrunner), ("tcp-accept", lambda: lab.start_accept(port=self.port, session=session)))]
 
     def __enter__(self):
         for thread in self._threads:
@@ -794,6 +867,8 @@ class Supervisor:
         while not self._ending.is_set():
             process = self._lab.processes.get(name)
             if process is None or process.poll() is not None:
+                if process is not None:
+                    self.ends.append(time.time())
                 try:
                     start()
                     self.restarts[name] += 1

@@ -36,6 +36,7 @@ PLAIN_USER = 61020
 # The users of an installation, as the -u and -n options take them by number: its
 # services, when a test starts them as root. No accounts are made.
 ACCEPT_USER, SMTPD_USER, QUEUE_USER = "61021:61021", "61022:61024", "61023:61024"
+REMOTE_USER, DKIM_USER = "61025:61025", "61026:61026"
 
 # What the service scripts of an installation start, less the -u options.
 ACCEPT = ["-t", "-c", "400", "-i", "0", "-r", "0", "-m", "421 4.7.0 Too many connections, try later"]
@@ -133,8 +134,14 @@ class Home:
         for name, mode in (("control", 0o755), ("mailboxes", 0o755), ("queue", 0o711),
                            ("queue/new", 0o700), ("queue/later", 0o700), ("queue/hold", 0o700),
                            ("queue/reason", 0o700), ("run", 0o711), ("mnt", 0o711),
-                           ("requests", 0o700), ("volumes", 0o700)):
+                           ("requests", 0o700), ("volumes", 0o700), ("control/tls", 0o700),
+                           ("control/dkim", 0o700), ("run/budgets", 0o700), ("run/guesses", 0o700),
+                           ("run/tls", 0o700)):
             self._make(name, mode)
+        if self.services:
+            for name, owner in (("run/budgets", SMTPD_USER), ("control/dkim", DKIM_USER)):
+                os.chown(self.directory / name, *map(int, owner.split(":")))
+            os.chmod(self.directory / "control/dkim", 0o755)
         os.mkfifo(self.directory / "run/trigger", 0o600)
         self._own(self.directory / "run/trigger")
         if self.services:
@@ -198,6 +205,10 @@ class Home:
                 os.chmod(fresh, 0o644)
                 self._own(fresh)
                 fresh.rename(path)
+            for link in [f"~{owner}"] + ([f"#{uid}"] if self.user is None and os.geteuid() == 0 else []):
+                path = self.directory / "mailboxes" / link
+                path.unlink(missing_ok=True)
+                path.symlink_to(address.lower())
         return maildir
 
     def _mailbox_user(self, owner):
@@ -318,7 +329,7 @@ class Home:
 
     def start_qrunner(self, *arguments, **options):
         if self.services:
-            arguments = ("-u", QUEUE_USER, *arguments)
+            arguments = ("-u", QUEUE_USER, "-r", REMOTE_USER, "-k", DKIM_USER, *arguments)
         return self.spawn(self.program("qrunner"), arguments, **options)
 
     def start_accept(self, accept=ACCEPT, session=("inbound",), host="127.0.0.1", port=0,

@@ -5,12 +5,14 @@ In every case the same is asked: what was acknowledged arrives, what was not lea
 else notices.
 """
 
+import base64
 import email
 import email.policy
 import os
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import threading
 import time
@@ -20,6 +22,7 @@ import pytest
 
 import faultlab
 import semailtest
+from badpeer import USUAL, BadPeer
 from faultlab import LONG, Dialogue, Injection, Lab, children, fill_to, is_alive, status
 from semailtest import await_true
 
@@ -523,6 +526,14 @@ def test_client_stalls_in_a_message(running):
     assert lab.queue_files() == []
 
 
+def peak_of(pid):
+    """The most memory it ever had, in KB; 0 when it ends just now."""
+    try:
+        return int(status(pid)["VmHWM"].split()[0])
+    except (FileNotFoundError, ProcessLookupError, KeyError):
+        return 0
+
+
 def test_client_does_not_read(running):
     """It sends commands and takes no answer: silence as well, in the other direction."""
     lab = running
@@ -537,7 +548,7 @@ def test_client_does_not_read(running):
                 client.socket.sendall(b"NOOP\r\n" * 1000)
         except (socket.timeout, ConnectionError):
             pass
-        peak = int(status(pid)["VmHWM"].split()[0]) if is_alive(pid) else 0
+        peak = peak_of(pid)
         print(f"not reading costs {peak} KB")
         assert peak < 4096
         assert await_true(lambda: not is_alive(pid), 6), "the session waits for its client to read"
@@ -609,7 +620,7 @@ def test_far_too_much(running, how):
                     most = max(most, sum(os.fstat(descriptor).st_size for descriptor in open_files(pid)))
         except ConnectionError:
             assert how == "a command without end"
-        peak = int(status(pid)["VmHWM"].split()[0]) if is_alive(pid) else 0
+        peak = peak_of(pid)
         print(f"{how}: {total >> 20} MB in {time.monotonic() - begun:.1f} s, {peak} KB")
         if how == "BDAT":
             code = client.reply()[0]
@@ -838,6 +849,307 @@ def test_killed_delivery_template(running):
     assert process.wait(5) == 111
     lab.start_qrunner()
     lab.wait_exactly({"ssow": 1, "xredon": 1})
+
+
+# -- sending ----------------------------------------------------------------
+
+@pytest.fixture
+def sending(lab):
+    """The outgoing server, where this host's programs send as any mailbox of it."""
+    lab.start_accept(session=("submission",))
+    return lab
+
+
+def send_out(lab, recipient="anna@away.example", sender="ssow@semail.test", body=b"out\r\n"):
+    with lab.smtp() as client:
+        client.sendmail(sender, [recipient], b"From: %s\r\nSubject: out\r\n\r\n" % sender.encode() + body)
+
+
+def route(lab, peer, domain="away.example"):
+    """Everything for DOMAIN goes to this peer, from now on."""
+    lab.control("routes", f"{domain} [127.0.0.1]:{peer.port} none")
+
+
+def route_each(lab, peer, count):
+    """So many destinations, each at an address of its own, at all of which this peer listens; their names."""
+    names = [f"away{number}.example" for number in range(count)]
+    lab.control("routes", "\n".join(f"{name} [127.0.0.{number + 1}]:{peer.port} none" for number, name in enumerate(names)))
+    return names
+
+
+def taken(peer):
+    return [message for message in peer.messages if message.is_taken]
+
+
+def wait_taken(lab, peer, count):
+    """So many messages and no more, each once; and nothing is left here."""
+    assert await_true(lambda: len(taken(peer)) >= count), lab.report()
+    lab.wait_queue_empty()
+    assert len(taken(peer)) == count, lab.report()
+
+
+def deferrals(lab):
+    return lab.log("qrunner").count(" deferred ")
+
+
+def test_full_queue_disk_while_sending():
+    """The outgoing server as well: 452, and nothing half."""
+    with Lab(queue="16M") as lab:
+        lab.start_accept(session=("submission",))
+        filling = lab.volumes["queue"].fill(leave=1 << 20)
+        with Dialogue(lab.port) as client:
+            client.begin(sender="ssow@semail.test", recipient="xredon@semail.test")
+            assert client.message(b"From: ssow@semail.test\r\n" + LARGE + fill_to(4 << 20)) == 452
+            assert client.say(f"MAIL FROM:<ssow@semail.test> SIZE={8 << 20}") == 452
+            assert lab.queue_files() == []
+            filling.unlink()
+            client.transaction(sender="ssow@semail.test", recipient="xredon@semail.test")
+            assert client.message(b"From: ssow@semail.test\r\n" + LARGE + fill_to(4 << 20)) == 250
+        lab.start_qrunner()
+        lab.wait_exactly({"xredon": 1})
+
+
+def test_budgets_cannot_be_kept(sending):
+    """Who cannot be counted cannot send: 451; and can when that is mended."""
+    lab = sending
+    budgets = lab.directory / "run/budgets"
+    os.chmod(budgets, 0)
+    with Dialogue(lab.port) as client:
+        assert client.reply()[0] == 220
+        client.say("EHLO client.example")
+        assert client.say("MAIL FROM:<ssow@semail.test>") == 250
+        assert client.say("RCPT TO:<xredon@semail.test>") == 250
+        code = client.say("DATA")
+        if code == 354:
+            code = client.message(b"From: ssow@semail.test\r\n\r\n")
+        assert code == 451
+        assert lab.queue_files() == [] and list(budgets.iterdir()) == []
+        os.chmod(budgets, 0o700)
+        client.say("RSET")
+        client.transaction(sender="ssow@semail.test", recipient="xredon@semail.test")
+        assert client.message(b"From: ssow@semail.test\r\n\r\n") == 250
+    assert "not-stored" in lab.log("tcp-accept")
+    assert len(list(budgets.iterdir())) == 1
+
+
+def test_nobody_knows_passwords(sending):
+    """454, which is no refusal; and when the service is there, the same session is let in."""
+    lab = sending
+    lab.control("auth-without-tls", "yes")
+    credentials = "AUTH PLAIN " + base64.b64encode(b"\0ssow\0secret").decode()
+    with Dialogue(lab.port) as client:
+        assert client.reply()[0] == 220
+        assert client.say("EHLO client.example") == 250
+        assert client.say(credentials) == 454
+        # A socket at which nobody listens any more.
+        with socket.socket(socket.AF_UNIX) as left:
+            left.bind(str(lab.directory / "run/auth"))
+        assert client.say(credentials) == 454
+        lab.start_authentication("/bin/sh", "-c", 'test "$(tr "\\0" : <&3)" = ssow:secret:: && USER=ssow exec "$@"', "check")
+        assert client.say(credentials.replace("c2VjcmV0", "d3Jvbmc=")) == 535
+        assert client.say(credentials) == 235, lab.report()
+    assert lab.log("tcp-accept").count("smtpd-session: error: authentication ") == 2
+
+
+def test_killed_relay_template(sending):
+    """With a message under way: qrunner ends, its successor sends it, and the relay that lives on does not."""
+    lab, go_on = sending, threading.Event()
+
+    def wait(session):
+        go_on.wait(20)
+        return USUAL
+
+    with BadPeer(replies={"RCPT": [wait, USUAL]}, address="0.0.0.0") as peer:
+        names = route_each(lab, peer, 4)
+        process = lab.start_qrunner()
+        send_out(lab, f"anna@{names[0]}")
+        assert await_true(lambda: any(line.startswith(b"RCPT") for _, line in peer.commands)), lab.report()
+        template = lab.template("remote-relay")
+        assert len(children(template)) <= 3
+        os.kill(template, signal.SIGKILL)
+        # Those it has forked in advance do their work; then there is nobody.
+        for count, name in enumerate(names[1:], 1):
+            send_out(lab, f"anna@{name}")
+            assert await_true(lambda: lab.log("qrunner").count("qrunner: info: relayed ") == count or process.poll() is not None), lab.report()
+        assert process.wait(5) == 111
+        lab.start_qrunner()
+        wait_taken(lab, peer, 4)
+        go_on.set()
+        time.sleep(0.5)
+        assert len(taken(peer)) == 4 and all(message.connection > 1 for message in taken(peer)), lab.report()
+
+
+@pytest.mark.parametrize("who", ["template", "worker", "all"])
+def test_killed_signer(sending, who):
+    """What was to be signed is signed, and sent once; nothing leaves unsigned."""
+    lab = sending
+    lab.make_signing_key()
+    with BadPeer() as peer:
+        route(lab, peer)
+        process = lab.start_qrunner()
+        send_out(lab)
+        wait_taken(lab, peer, 1)
+        template = lab.template("dkim-sign")
+        worker = faultlab.only(pid for pid in children(template) if faultlab.is_at_work(pid))
+        for pid in {"template": [template], "worker": [worker], "all": [template, *children(template)]}[who]:
+            os.kill(pid, signal.SIGKILL)
+        if who == "all":
+            assert process.wait(5) == 111
+        for _ in range(3):
+            send_out(lab)
+        if who == "all":
+            lab.start_qrunner()
+        lab.settle(20)
+        wait_taken(lab, peer, 4)
+        assert all(message.octets.startswith(b"DKIM-Signature: ") for message in taken(peer))
+
+
+def test_signer_dies_over_a_message(sending):
+    """Each time it is asked: the message waits and does not leave unsigned."""
+    lab = sending
+    lab.make_signing_key()
+    with BadPeer() as peer:
+        route(lab, peer)
+        lab.start_qrunner()
+        with faultlab.Killing(lab.template("dkim-sign"), "pread64", 1, "entry", children_only=True) as killing:
+            send_out(lab)
+            assert await_true(killing.has_killed)
+            assert await_true(lambda: deferrals(lab) == 1), lab.report()
+        assert taken(peer) == [] and "status=4.7.0" in lab.log("qrunner")
+        assert lab.processes["qrunner"].poll() is None
+        lab.flush()
+        wait_taken(lab, peer, 1)
+        assert taken(peer)[0].octets.startswith(b"DKIM-Signature: ")
+
+
+def test_signing_key_cannot_be_read(sending):
+    """Said with its path, and tried again; the key is mended, and the message goes out signed."""
+    lab = sending
+    key = lab.make_signing_key()
+    text = key.read_text()
+    key.write_text("no key")
+    with BadPeer() as peer:
+        route(lab, peer)
+        lab.start_qrunner()
+        send_out(lab)
+        assert await_true(lambda: deferrals(lab) == 1), lab.report()
+        assert "not-signed" in lab.log("qrunner") and key.name in lab.log("qrunner")
+        assert peer.connections == 0
+        key.write_text(text)
+        lab.flush()
+        wait_taken(lab, peer, 1)
+        assert taken(peer)[0].octets.startswith(b"DKIM-Signature: ")
+
+
+def test_no_descriptors_for_relays(sending):
+    lab = sending
+    with BadPeer() as peer:
+        route(lab, peer)
+        lab.start_qrunner()
+        template = lab.template("remote-relay")
+        soft = limits_of(template, "nofile")
+        for pid in (template, *children(template)):
+            limit(pid, nofile=len(os.listdir(f"/proc/{pid}/fd")))
+        for _ in range(3):
+            send_out(lab)
+        assert await_true(lambda: len(later(lab)) == 3), lab.report()
+        assert is_alive(template) and peer.connections == 0
+        for pid in (template, *children(template)):
+            limit(pid, nofile=soft)
+        lab.flush()
+        wait_taken(lab, peer, 3)
+
+
+def test_no_processes_for_relays(sending):
+    """As many destinations as there are processes waiting are served; the others later."""
+    lab = sending
+    with BadPeer(address="0.0.0.0") as peer:
+        names = route_each(lab, peer, 5)
+        lab.start_qrunner()
+        template = lab.template("remote-relay")
+        soft = limits_of(template, "nproc")
+        limit(template, nproc=1)
+        spare = len(children(template))
+        for name in names:
+            send_out(lab, f"anna@{name}")
+        assert await_true(lambda: len(taken(peer)) + len(later(lab)) == len(names)), lab.report()
+        assert len(taken(peer)) >= spare and is_alive(template)
+        limit(template, nproc=soft)
+        time.sleep(0.3)
+        lab.flush()
+        wait_taken(lab, peer, len(names))
+
+
+def test_routes_make_no_sense(sending):
+    """What was in force stays so, and the log says what is wrong; started with such routes, qrunner does not."""
+    lab = sending
+    with BadPeer() as old, BadPeer() as new:
+        route(lab, old)
+        process = lab.start_qrunner()
+        send_out(lab)
+        wait_taken(lab, old, 1)
+        time.sleep(1)
+        lab.control("routes", f"away.example [127.0.0.1]:{new.port} none\nother.example nowhere nonsense")
+        for _ in range(2):
+            send_out(lab)
+            time.sleep(1.1)
+        wait_taken(lab, old, 3)
+        assert lab.log("qrunner").count("warning: settings") == 1 and "other.example nowhere nonsense" in lab.log("qrunner")
+        route(lab, new)
+        time.sleep(1)
+        send_out(lab)
+        wait_taken(lab, new, 1)
+        lab.control("routes", "nonsense")
+        lab.stop_process("qrunner")
+        process = lab.start_qrunner()
+        assert process.wait(5) == 111
+
+
+def test_lines_of_a_later_version(sending):
+    """An envelope with lines, and words of a recipient, that nobody knows: they mean nothing, and hurt nothing."""
+    lab = sending
+    with BadPeer() as peer:
+        route(lab, peer)
+        path = lab.directory / "queue/new" / ("7" * 16)
+        path.write_text(f"semail 1\nreceived {int(time.time())}.000000\npriority high\nby ssow@semail.test\nfrom ssow@semail.test\nx-unknown \n"
+                        "to W anna@away.example\tcolour=blue\tnotify=failure\nto W xredon@semail.test\tshape=round\n\nFrom: ssow@semail.test\n\nlater\n")
+        os.chown(path, faultlab.SMTPD_UID, faultlab.SMTPD_GID)
+        os.chmod(path, 0o660)
+        break_maildir(lab, "xredon")
+        lab.start_qrunner()
+        # The one recipient is done and marked so, the other waits.
+        assert await_true(lambda: taken(peer) and later(lab)), lab.report()
+        mend_maildir(lab, "xredon")
+        lab.flush()
+        lab.wait_exactly({"xredon": 1})
+        assert len(taken(peer)) == 1 and b"later\r\n" in taken(peer)[0].octets
+        assert any(b"NOTIFY=FAILURE" in line for _, line in peer.commands)
+
+
+@pytest.mark.parametrize("who", ["tls-wrap", "smtpd-session"])
+def test_killed_template_of_tls(lab, who):
+    """Either of the two that are nested: no client waits for ever, and tcp-accept ends for its supervisor."""
+    port = lab.start_tls()
+    process = lab.processes["outbound-tls"]
+    outer = lab.template("tls-wrap", process.pid)
+    os.kill(outer if who == "tls-wrap" else lab.template("smtpd-session", outer), signal.SIGKILL)
+    for _ in range(5):
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection, anybody().wrap_socket(connection) as client:
+                assert client.recv(100)[:3] in (b"", b"220", b"421")
+        except (ConnectionError, ssl.SSLError):
+            pass
+    assert process.wait(10) == 111, lab.report()
+    port = lab.start_tls()
+    with socket.create_connection(("127.0.0.1", port), timeout=5) as connection, anybody().wrap_socket(connection) as client:
+        assert client.recv(100).startswith(b"220")
+
+
+def anybody():
+    """A client that takes every certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
 
 
 # -- tries and bounces ------------------------------------------------------

@@ -1,11 +1,11 @@
-"""What sessions cost in memory: those that wait, and those that carry large messages."""
+"""What sessions cost in memory: those that wait, and those that carry large messages; and relays and signers that carry them on."""
 
 import threading
 import time
 
 import pytest
 
-import faultlab
+from badpeer import BadPeer
 from faultlab import LONG, Dialogue, Lab, children, fill_to, rollup, status
 from semailtest import await_true
 
@@ -13,6 +13,7 @@ SESSIONS = 300
 SESSION_LIMIT = 200             # KB
 LARGE = (1 << 30) if LONG else (200 << 20)
 RESIDENT_LIMIT = 4096           # KB
+RELAY_LIMIT = 8192              # KB; OpenSSL is in it, and the certificates of the authorities
 
 
 def family(pid):
@@ -107,26 +108,60 @@ def test_large_message(how):
         assert peaks["qrunner"] - before < 1024
 
 
+def test_large_message_that_leaves():
+    """Read by the signer twice and by the relay once, and held by none."""
+    with Lab() as lab, BadPeer(capabilities=("PIPELINING", "8BITMIME"), keep=False) as peer:
+        lab.control("message-size", "2G")
+        lab.control("routes", f"away.example [127.0.0.1]:{peer.port} none")
+        lab.make_signing_key()
+        lab.start(session=("submission",))
+        before = int(status(lab.pid("qrunner"))["VmHWM"].split()[0])
+        signers, relays = lab.template("dkim-sign"), lab.template("remote-relay")
+        with Watch(lab, {"qrunner": lambda: [lab.pid("qrunner")], "signer": lambda: children(signers), "relay": lambda: children(relays)}) as watch:
+            block = fill_to(1 << 20, b"large")
+            with Dialogue(lab.port, timeout=120) as client:
+                client.begin(sender="ssow@semail.test", recipient="anna@away.example")
+                client.socket.sendall(b"From: ssow@semail.test\r\n\r\n")
+                for _ in range(LARGE >> 20):
+                    client.socket.sendall(block)
+                assert client.say(".") == 250
+            begun = time.monotonic()
+            assert await_true(lambda: peer.messages and peer.messages[0].is_taken, 120), lab.report()
+            seconds = time.monotonic() - begun
+            lab.wait_queue_empty()
+        assert "info: signed " in lab.log("qrunner")
+    print(f"\n{LARGE >> 20} MB signed and relayed in {seconds:.1f} s; " + ", ".join(f"{name} {peak} KB" for name, peak in watch.peaks.items()))
+    assert watch.peaks["qrunner"] - before < 1024
+    assert 0 < watch.peaks["signer"] < RELAY_LIMIT and 0 < watch.peaks["relay"] < RELAY_LIMIT
+
+
 class Watch:
     """The highest resident sizes of those who handle a message after its session."""
 
-    def __init__(self, lab):
-        self._lab = lab
-        self._peaks = {"qrunner": 0, "delivery": 0}
+    def __init__(self, lab, who=None):
+        """WHO: {name: a function that returns ids}."""
+        self._who = who or {"qrunner": lambda: [lab.pid("qrunner")], "delivery": lab.workers}
+        self.peaks = dict.fromkeys(self._who, 0)
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
 
     def _run(self):
         while not self._ending.wait(0.02):
-            for name, pids in (("qrunner", [self._lab.pid("qrunner")]), ("delivery", self._lab.workers())):
-                for pid in pids:
+            for name, pids in self._who.items():
+                for pid in pids():
                     try:
-                        self._peaks[name] = max(self._peaks[name], int(status(pid)["VmHWM"].split()[0]))
+                        self.peaks[name] = max(self.peaks[name], int(status(pid)["VmHWM"].split()[0]))
                     except (FileNotFoundError, ProcessLookupError, KeyError):
                         pass
 
     def stop(self):
         self._ending.set()
         self._thread.join()
-        return self._peaks
+        return self.peaks
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()

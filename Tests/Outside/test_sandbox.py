@@ -8,16 +8,21 @@ by PROCESSES, says what must come of each attempt.
 import os
 import platform
 import signal
+import smtplib
 import socket
+import ssl
 import struct
 import subprocess
+import threading
 from pathlib import Path
 
 import pytest
 
 import faultlab
 import semailtest
-from faultlab import ACCEPT_UID, ACCEPT_GID, QUEUE_UID, SMTPD_UID, SMTPD_GID, Ended, Lab, Taken, descriptors, errno_name, status
+from badpeer import USUAL, BadPeer
+from faultlab import (ACCEPT_UID, ACCEPT_GID, AUTH_UID, DKIM_UID, QUEUE_UID, REMOTE_UID, SMTPD_UID, SMTPD_GID, TLS_UID, Ended, Lab, Taken,
+                      children, descriptors, errno_name, is_at_work, status)
 from semailtest import await_true
 
 AT_FDCWD = -100
@@ -59,24 +64,41 @@ class Scene:
             admin.bind(str(self.home / "run/qrunner"))
         os.chown(self.home / "run/qrunner", QUEUE_UID, SMTPD_GID)
         os.chmod(self.home / "run/qrunner", 0o600)
+        # What sessions and services keep of each other's business, each its owner's alone.
+        self.budget = self.keep("run/budgets/ssow@semail.test", SMTPD_UID, 0o600)
+        self.guesses = self.keep("run/guesses/ssow", AUTH_UID, 0o600)
+        self.tickets = self.keep("run/tls/other", TLS_UID, 0o600)
+        self.certificate = self.keep("control/tls/other.key", TLS_UID, 0o400)
+        self.passwords = self.keep("control/route-passwords", REMOTE_UID, 0o400)
+        self.signing_key = self.keep("control/dkim/other.example/a.pem", DKIM_UID, 0o400)
         # A process of the same user as the one that is looked at, and the listener of a stranger.
         self.victims = {}
+        self.connects = False
         self.listener = socket.create_server(("127.0.0.1", 0))
+
+    def keep(self, name, uid, mode):
+        path = self.home / name
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        path.write_text("secret\n")
+        for one in (path.parent, path):
+            os.chown(one, uid, uid)
+        os.chmod(path, mode)
+        return path
 
     def mode_of_sessions_files(self):
         """As a session leaves its file: found by trying, so that this test need not know it."""
         with self.lab.smtp() as client:
-            client.sendmail("a@b.example", ["ssow@semail.test"], b"Subject: try\r\n\r\n")
+            client.sendmail("ssow@semail.test", ["ssow@semail.test"], b"From: ssow@semail.test\r\nSubject: try\r\n\r\n")
         [path] = await_true(lambda: [path for path in (self.home / "queue/new").iterdir() if path != self.queued])
         mode = path.stat().st_mode & 0o7777
         path.unlink()
         return mode
 
-    def victim(self, uid):
-        """A process of the user UID that sleeps."""
-        if uid not in self.victims:
-            self.victims[uid] = subprocess.Popen(["/usr/bin/sleep", "300"], user=uid, group=uid, extra_groups=[])
-        return self.victims[uid].pid
+    def victim(self, uid, gid):
+        """A process of the user and the group that sleeps."""
+        if (uid, gid) not in self.victims:
+            self.victims[uid, gid] = subprocess.Popen(["/usr/bin/sleep", "300"], user=uid, group=gid, extra_groups=[])
+        return self.victims[uid, gid].pid
 
     def close(self):
         self.listener.close()
@@ -109,9 +131,10 @@ def address(port):
 def reach_by_tcp(process, scene):
     descriptor = process.call("socket", socket.AF_INET, socket.SOCK_STREAM, 0)
     if descriptor < 0:
-        # With whatever socket it may have: the call itself.
+        # With whatever socket it may have: the call itself. A session of the outgoing server may connect to unix sockets.
         refused = process.call("connect", 0, address(scene.listener.getsockname()[1]), 16)
-        assert errno_name(refused) == errno_name(descriptor), "connect is not refused as socket is"
+        assert errno_name(refused) == errno_name(descriptor) or scene.connects, "connect is not refused as socket is"
+        assert refused < 0
         return descriptor
     result = process.call("connect", descriptor, address(scene.listener.getsockname()[1]), 16)
     process.call("close", descriptor)
@@ -127,6 +150,23 @@ def bind_a_port(process, scene):
     result = process.call("bind", descriptor, address(0), 16)
     process.call("close", descriptor)
     return result
+
+
+def listen(process, scene):
+    """Without a name of its own a listening socket is given one."""
+    descriptor = process.call("socket", socket.AF_INET, socket.SOCK_STREAM, 0)
+    if descriptor < 0:
+        return descriptor
+    result = process.call("listen", descriptor, 1)
+    process.call("close", descriptor)
+    return result
+
+
+def make_socket(process, *kind):
+    descriptor = process.call("socket", *kind)
+    if descriptor >= 0:
+        process.call("close", descriptor)
+    return descriptor
 
 
 def reach_admin_socket(process, scene):
@@ -196,6 +236,13 @@ ATTEMPTS = {
     "change an owner": lambda p, s: p.call("fchownat", AT_FDCWD, s.queued, 0, 0, 0),
     "write a control file": lambda p, s: open_and_close(p, s.home / "control/hostname", O_WRONLY, 0),
     "write a mailbox file": lambda p, s: open_and_close(p, s.home / "mailboxes/ssow@semail.test", O_WRONLY, 0),
+    "read a signing key": lambda p, s: open_and_close(p, s.signing_key, 0, 0),
+    "read a certificate's key": lambda p, s: open_and_close(p, s.certificate, 0, 0),
+    "write a certificate's key": lambda p, s: open_and_close(p, s.certificate, O_WRONLY | O_TRUNC, 0),
+    "read the passwords of routes": lambda p, s: open_and_close(p, s.passwords, 0, 0),
+    "read the keys of tickets": lambda p, s: open_and_close(p, s.tickets, 0, 0),
+    "change what a mailbox has sent": lambda p, s: open_and_close(p, s.budget, O_RDWR, 0),
+    "forget wrong passwords": lambda p, s: open_and_close(p, s.guesses, O_RDWR, 0),
     # Other programs, other processes.
     "execve": lambda p, s: p.call("execve", "/bin/true", 0, 0),
     "execveat": lambda p, s: p.call("execveat", AT_FDCWD, "/bin/true", 0, 0, 0),
@@ -215,6 +262,12 @@ ATTEMPTS = {
     # The network.
     "connect by TCP": reach_by_tcp,
     "bind a TCP port": bind_a_port,
+    "listen for TCP": listen,
+    "a netlink socket": lambda p, s: make_socket(p, socket.AF_NETLINK, socket.SOCK_RAW, 0),
+    "a packet socket": lambda p, s: make_socket(p, socket.AF_PACKET, socket.SOCK_RAW, 0),
+    "a raw socket": lambda p, s: make_socket(p, socket.AF_INET, socket.SOCK_RAW, 1),
+    "a socket of the kernel's ciphers": lambda p, s: make_socket(p, socket.AF_ALG, socket.SOCK_SEQPACKET, 0),
+    "a socket to other machines on this one": lambda p, s: make_socket(p, socket.AF_VSOCK, socket.SOCK_STREAM, 0),
     "reach the admin's socket": reach_admin_socket,
     # Another user.
     "setuid 0": lambda p, s: p.call("setuid", 0),
@@ -251,7 +304,9 @@ DEFAULT = "EPERM"
 
 FILES = ["read /etc/passwd", "read a queued message", "write a queued message", "append to a queued message without waiting",
          "list the queue", "hold a message", "read another's mail", "list another's mail", "put a file into another's Maildir",
-         "create a file elsewhere", "write a control file", "write a mailbox file", "open another's memory"]
+         "create a file elsewhere", "write a control file", "write a mailbox file", "open another's memory", "read a signing key",
+         "read a certificate's key", "write a certificate's key", "read the passwords of routes", "read the keys of tickets",
+         "change what a mailbox has sent", "forget wrong passwords"]
 
 BY_LANDLOCK = {name: "EACCES" for name in FILES}
 
@@ -273,11 +328,37 @@ EXPECTED = {
         "fork": "allowed", "fork in another way": "allowed", "clone3": "allowed", "a thread": None, "fork into a namespace of its own": None, "kill": "allowed", "tgkill": "allowed", "pidfd_open": "allowed",
         "execve": None, "execveat": None, "read another's memory": None, "io_uring": None, "keyctl": None, "userfaultfd": None,
         "ptrace": None, "open another's memory": None, "list the queue by what is open": None, "bpf": None, "give another limits": None, "unshare": None,
-        "connect by TCP": "allowed", "bind a TCP port": "allowed", "reach the admin's socket": "EACCES",
+        "connect by TCP": "allowed", "bind a TCP port": "allowed", "listen for TCP": "allowed", "reach the admin's socket": "EACCES",
+        "a netlink socket": None, "a socket of the kernel's ciphers": None, "a socket to other machines on this one": None,
     },
     # Forks the sessions; what it may open is what they may open.
-    "smtpd-session template": {**BY_LANDLOCK, "fork": "allowed", **LINK, "give another limits": "EPERM"},
+    "smtpd-session template": {**BY_LANDLOCK, "fork": "allowed", **LINK},
     "smtpd-session": {**BY_LANDLOCK, **LINK},
+    # Asks for passwords at run/auth, and counts what each mailbox sends: those of all, for any of them may be its client.
+    "smtpd-session submission template": {
+        **BY_LANDLOCK, "fork": "allowed", **LINK, "reach the admin's socket": "EACCES", "change what a mailbox has sent": "allowed",
+    },
+    "smtpd-session submission": {**BY_LANDLOCK, **LINK, "reach the admin's socket": "EACCES", "change what a mailbox has sent": "allowed"},
+    # One question, one answer: it counts, and can start nothing any more.
+    "auth-check": {
+        **BY_LANDLOCK, "forget wrong passwords": "allowed", "list the queue by what is open": "ENOTDIR",
+        "unlink a queued message": "EACCES", "unlink another's mail": "EACCES",
+    },
+    # Certificates, and the keys of tickets, which it makes anew.
+    "tls-wrap template": {
+        **BY_LANDLOCK, "fork": "allowed", "read a certificate's key": "allowed", "read the keys of tickets": "allowed", "list the queue by what is open": "ENOTDIR",
+        "unlink a queued message": "EACCES", "unlink another's mail": "EACCES",
+    },
+    "tls-wrap": {},
+    # Keys, and nothing else.
+    "dkim-sign template": {**BY_LANDLOCK, "fork": "allowed", "read a signing key": "allowed", "list the queue by what is open": "ENOTDIR"},
+    "dkim-sign": {**BY_LANDLOCK, "read a signing key": "allowed", "list the queue by what is open": "ENOTDIR"},
+    # Settings, and of /etc what others may read: who are the name servers, and the authorities.
+    "remote-relay template": {
+        **BY_LANDLOCK, "fork": "allowed", "read /etc/passwd": "allowed", "read the passwords of routes": "allowed", "connect by TCP": "allowed",
+    },
+    # Talks to whoever the DNS names, and opens no file at all.
+    "remote-relay": {"connect by TCP": "allowed"},
     # The queue's owner: all that is in the queue is its work.
     "qrunner": {
         **BY_LANDLOCK,
@@ -290,7 +371,6 @@ EXPECTED = {
     "maildir-deliver template": {
         **BY_LANDLOCK, "list the queue by what is open": "ENOTDIR", "rename a queued message": "EACCES", "link a queued message": "EACCES",
         "fork": "allowed", "become a mailbox": "allowed", "unlink a queued message": "EACCES", "unlink another's mail": "EACCES",
-        "setgroups": "EPERM",
     },
     # Its own Maildir, as its own user.
     "maildir-deliver": {
@@ -305,7 +385,9 @@ DANGEROUS = {"become a mailbox"}
 
 def assert_refused(process, scene, who, other_service):
     """Makes every attempt: what comes of it must be as the table has it."""
-    scene.target = scene.victim(int(status(process.pid)["Uid"].split()[0]))
+    found = status(process.pid)
+    scene.target = scene.victim(int(found["Uid"].split()[0]), int(found["Gid"].split()[0]))
+    scene.connects = "submission" in who
     scene.other_service = other_service
     wrong = []
     expected = EXPECTED[who]
@@ -477,14 +559,202 @@ def test_calls_of_another_kind_end_the_session(scene):
     scene.lab.send()
 
 
+def test_outgoing_session(lab):
+    lab.start_accept(session=("submission",))
+    scene = Scene(lab)
+    try:
+        template = lab.session_template()
+        assert_locked(template, SMTPD_UID, SMTPD_GID)
+        with Taken(template) as process:
+            assert_refused(process, scene, "smtpd-session submission template", QUEUE_UID)
+        with lab.smtp() as client:
+            client.ehlo()
+            pid = lab.session(client)
+            assert_locked(pid, SMTPD_UID, SMTPD_GID)
+            assert len(sockets(pid)) == 1, descriptors(pid)
+            with Taken(pid) as process:
+                assert_refused(process, scene, "smtpd-session submission", QUEUE_UID)
+            assert client.noop()[0] == 250
+    finally:
+        scene.close()
+
+
+def test_outgoing_session_turns_its_connection_elsewhere(lab):
+    """It may call connect and has a TCP socket, its client's. Let loose and connected again, that would be a way out: Landlock
+    knows the kind of socket."""
+    lab.start_accept(session=("submission",))
+    with socket.create_server(("127.0.0.1", 0)) as stranger, lab.connect() as client:
+        assert client.recv(100).startswith(b"220")
+        pid = lab.session(SocketOf(client))
+        [own] = [number for number, what in descriptors(pid).items() if number != 1 and what.startswith("socket:")][:1]
+        with Taken(pid) as process:
+            assert process.call("connect", own, struct.pack("=H", socket.AF_UNSPEC) + bytes(14), 16) in (0, -1, -13)
+            assert errno_name(process.call("connect", own, address(stranger.getsockname()[1]), 16)) == "EACCES"
+        stranger.settimeout(0.2)
+        with pytest.raises(TimeoutError):
+            stranger.accept()
+
+
+class SocketOf:
+    """What lab.session takes for a client."""
+
+    def __init__(self, connection):
+        self.sock = connection
+
+
+def test_auth_check(scene):
+    """While it waits for the question. What decides is started before, and is the one process that it can end."""
+    lab = scene.lab
+    lab.start_authentication("/bin/sh", "-c", "read password <&3; exit 1")
+    with socket.socket(socket.AF_UNIX) as client:
+        client.connect(str(lab.directory / "run/auth"))
+        accept = lab.pid("auth")
+        pid = faultlab.only(await_true(lambda: [pid for pid in children(accept) if faultlab.runs(pid) == "auth-check" and status(pid)["Seccomp"] == "2"]))
+        child = faultlab.only(children(pid))
+        assert_locked(pid, AUTH_UID, AUTH_UID)
+        assert len(sockets(pid)) == len([number for number in descriptors(pid) if number in (0, 1)]), descriptors(pid)
+        with Taken(pid) as process:
+            assert process.call("kill", child, 0) == 0
+            assert_refused(process, scene, "auth-check", SMTPD_UID)
+        client.sendall(b"127.0.0.1\0ssow\0wrong\0")
+        client.shutdown(socket.SHUT_WR)
+        assert client.recv(100) == b"no\n", lab.report()
+
+
+def over_tls(port):
+    """A client; the certificate is nobody's."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return smtplib.SMTP_SSL("127.0.0.1", port, local_hostname="client.example", timeout=20, context=context)
+
+
+def tls_processes(lab, client):
+    """(tls-wrap's template, its process for CLIENT)."""
+    inode = await_true(lambda: faultlab.server_inode(client))
+    template = lab.template("tls-wrap", lab.pid("outbound-tls"))
+    return template, faultlab.only(pid for pid in children(template) if f"socket:[{inode}]" in descriptors(pid).values())
+
+
+def test_tls_wrap(scene):
+    lab = scene.lab
+    port = lab.start_tls()
+    with over_tls(port) as client:
+        assert client.ehlo()[0] == 250
+        template, connection = tls_processes(lab, client)
+        assert_locked(template, TLS_UID, TLS_UID)
+        assert_locked(connection, TLS_UID, TLS_UID)
+        with Taken(template) as process:
+            assert_refused(process, scene, "tls-wrap template", SMTPD_UID)
+        with Taken(connection) as process:
+            assert_refused(process, scene, "tls-wrap", SMTPD_UID)
+        assert client.noop()[0] == 250
+        # The session behind it is one of the outgoing server, and reads no key.
+        sessions = lab.template("smtpd-session", template)
+        assert_locked(sessions, SMTPD_UID, SMTPD_GID)
+        session = faultlab.only(pid for pid in children(sessions) if is_at_work(pid))
+        assert_locked(session, SMTPD_UID, SMTPD_GID)
+        with Taken(session) as process:
+            assert_refused(process, scene, "smtpd-session submission", TLS_UID)
+        assert client.noop()[0] == 250
+    with over_tls(port) as client:
+        client.sendmail("ssow@semail.test", ["xredon@semail.test"], b"From: ssow@semail.test\r\n\r\n")
+
+
+def test_tls_wrap_without_a_template(scene):
+    """Started by exec it locks itself just as well: the child that started the session is gone."""
+    lab = scene.lab
+    port = lab.start_tls(accept=[option for option in semailtest.ACCEPT if option != "-t"])
+    with over_tls(port) as client:
+        assert client.ehlo()[0] == 250
+        inode = await_true(lambda: faultlab.server_inode(client))
+        pid = faultlab.only(pid for pid in children(lab.pid("outbound-tls")) if f"socket:[{inode}]" in descriptors(pid).values())
+        assert_locked(pid, TLS_UID, TLS_UID)
+        with Taken(pid) as process:
+            assert_refused(process, scene, "tls-wrap", SMTPD_UID)
+        assert client.noop()[0] == 250
+
+
+def put_outgoing(scene, name, port):
+    """A message for another host, which listens to this port; qrunner is told of it."""
+    lab = scene.lab
+    path = lab.directory / "queue/new" / name
+    path.write_text("semail 1\nreceived 1700000000.000000\nby ssow@semail.test\nfrom ssow@semail.test\nto W anna@away.example\n\n"
+                    "From: ssow@semail.test\n\nout\n")
+    os.chown(path, SMTPD_UID, SMTPD_GID)
+    os.chmod(path, scene.mode)
+    lab.control("queue-lifetime", "3650d")
+    lab.control("routes", f"away.example [127.0.0.1]:{port} none")
+
+
+def test_remote_relay(scene):
+    """A connection to a server that has not said a word yet."""
+    lab, go_on = scene.lab, threading.Event()
+
+    def greet(session):
+        go_on.wait(20)
+        return USUAL
+
+    with BadPeer(replies={"greeting": greet}) as peer:
+        put_outgoing(scene, "4" * 16, peer.port)
+        lab.start_qrunner()
+        template = lab.template("remote-relay")
+        assert_locked(template, REMOTE_UID, REMOTE_UID)
+        assert len(sockets(template)) == 1, descriptors(template)
+        pid = faultlab.only(await_true(lambda: [pid for pid in children(template) if is_at_work(pid)]))
+        assert await_true(lambda: peer.connections), lab.report()
+        assert_locked(pid, REMOTE_UID, REMOTE_UID)
+        # Its connection and its own line to qrunner; the one message, and no other's.
+        assert len(sockets(pid)) == 2, descriptors(pid)
+        assert sum("/queue/" in what for what in descriptors(pid).values()) == 1, descriptors(pid)
+        restore_queued(scene)
+        with Taken(template) as process:
+            assert_refused(process, scene, "remote-relay template", QUEUE_UID)
+        with Taken(pid) as process:
+            assert_refused(process, scene, "remote-relay", QUEUE_UID)
+        go_on.set()
+        assert await_true(lambda: peer.messages and peer.messages[0].is_taken), lab.report()
+        assert b"out\r\n" in peer.messages[0].text
+
+
+def test_dkim_sign(scene):
+    lab = scene.lab
+    lab.make_signing_key()
+    with BadPeer() as peer:
+        put_outgoing(scene, "5" * 16, peer.port)
+        lab.start_qrunner()
+        template = lab.template("dkim-sign")
+        assert_locked(template, DKIM_UID, DKIM_UID)
+        assert len(sockets(template)) == 1, descriptors(template)
+        assert await_true(lambda: peer.messages and peer.messages[0].is_taken), lab.report()
+        assert b"DKIM-Signature:" in peer.messages[0].text
+        # It stays for the next message.
+        pid = faultlab.only(await_true(lambda: [pid for pid in children(template) if is_at_work(pid)]))
+        assert_locked(pid, DKIM_UID, DKIM_UID)
+        assert len(sockets(pid)) == 1 and not [what for what in descriptors(pid).values() if "/queue/" in what], descriptors(pid)
+        restore_queued(scene)
+        with Taken(template) as process:
+            assert_refused(process, scene, "dkim-sign template", QUEUE_UID)
+        with Taken(pid) as process:
+            assert_refused(process, scene, "dkim-sign", QUEUE_UID)
+        put_outgoing(scene, "6" * 16, peer.port)
+        lab.flush()
+        assert await_true(lambda: len(peer.messages) == 2 and peer.messages[1].is_taken), lab.report()
+        assert b"DKIM-Signature:" in peer.messages[1].text
+
+
+def restore_queued(scene):
+    """qrunner has delivered it."""
+    await_true(lambda: not scene.queued.exists())
+    restore(scene, b"semail 1\nreceived 1.000000\nfrom a@b.example\nto W ssow@semail.test\n\nx\n", scene.mail.read_bytes())
+
+
 def test_qrunner(scene):
     lab = scene.lab
     lab.start_qrunner()
     assert await_true(lambda: "started" in lab.log("qrunner"))
     pid = lab.pid("qrunner")
     assert_locked(pid, QUEUE_UID, SMTPD_GID)
-    await_true(lambda: not scene.queued.exists())
-    restore(scene, b"semail 1\nreceived 1.000000\nfrom a@b.example\nto W ssow@semail.test\n\nx\n", scene.mail.read_bytes())
+    restore_queued(scene)
     with Taken(pid) as process:
         assert process.call("getpid") == pid
         assert open_and_close(process, scene.home / "mailboxes/ssow@semail.test", 0, 0) >= 0
@@ -499,8 +769,7 @@ def test_delivery_template(scene):
     assert await_true(lambda: "started" in lab.log("qrunner"))
     pid = lab.delivery_template()
     assert_locked(pid, QUEUE_UID, SMTPD_GID, capabilities=SETID)
-    await_true(lambda: not scene.queued.exists())
-    restore(scene, b"semail 1\nreceived 1.000000\nfrom a@b.example\nto W ssow@semail.test\n\nx\n", scene.mail.read_bytes())
+    restore_queued(scene)
     # One line, to qrunner.
     assert len(sockets(pid)) == 1, descriptors(pid)
     with Taken(pid) as process:

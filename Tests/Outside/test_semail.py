@@ -24,7 +24,7 @@ import pytest
 import semailtest
 from semailtest import PLAIN_USER, await_true
 
-PROGRAMS = ("semail", "smtpd-session", "qrunner", "maildir-deliver", "tcp-accept")
+PROGRAMS = ("semail", "smtpd-session", "qrunner", "maildir-deliver", "remote-relay", "dkim-sign", "tcp-accept")
 DIALOGUE = b"HELO me\nMAIL FROM:<%s>\nRCPT TO:<%s>\nDATA\nSubject: %s\nFrom: me\n\nIt works.\n.\nQUIT\n"
 QUEUE_USER, SMTPD_USER = 61043, 61044
 IS_ROOT = os.geteuid() == 0

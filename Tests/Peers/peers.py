@@ -31,6 +31,8 @@ PEERS = {
     # OpenSMTPD starts its mail.maildir through /bin/sh.
     "opensmtpd": ["opensmtpd", "netbase", "dash"],
     "exim": ["exim4-daemon-light", "exim4-base", "netbase"],
+    # No mail server, but names are what mail goes by. Its libraries are a package of another name.
+    "named": ["bind9", "bind9-libs"],
 }
 
 # Accounts inside the roots. The numbers are far from those that a Debian
@@ -199,12 +201,21 @@ def command(peer, arguments, binds=(), own_pid_namespace=True):
 
 def smtp_source():
     """The beginning of a command line for Postfix's load generator, run without a chroot."""
+    return _without_chroot("smtp-source")
+
+
+def smtp_sink():
+    """The same of what takes mail and throws it away."""
+    return _without_chroot("smtp-sink")
+
+
+def _without_chroot(name):
     root = unpack("postfix")
     [loader] = sorted((root / "usr/lib64").glob("ld-linux*")) or sorted(
         (root / "usr/lib").glob("ld-linux*"))
     libraries = [root / "usr/lib/postfix", *sorted((root / "usr/lib").glob("*-linux-gnu"))]
     return [str(loader), "--library-path", ":".join(map(str, libraries)),
-            str(root / "usr/sbin/smtp-source")]
+            str(root / "usr/sbin" / name)]
 
 
 def smtp_source_body(length):

@@ -1,9 +1,12 @@
 """Postfix, OpenSMTPD and Exim as running servers, in roots of their own.
 
-Each is configured from scratch for one of two roles: to deliver into Maildirs
-(the benchmark) or to relay everything to one address (the tests of SEMail's
-receiving side). Nothing listens but on loopback ports, no name is looked up
-but in files, and durability is left as each ships it.
+Each is configured from scratch for one of three roles: to deliver into Maildirs
+(the benchmark), to relay everything to one address (the tests of SEMail's
+receiving side), or to be the mail server of a host in a test network: then
+`host` is that host (see networklab.py), its names come from the network's DNS,
+and it takes and sends mail. In the other two roles nothing listens but on
+loopback ports and no name is looked up but in files. Durability is left as
+each ships it.
 
 What a server logs goes to the file `log` in its place, through a socket that
 only it has as its /dev/log.
@@ -12,7 +15,9 @@ only it has as its /dev/log.
 it prints. It is seen at the same path inside the server's root.
 """
 
+import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -58,6 +63,9 @@ class Peer:
         self.own_pid_namespace = own_pid_namespace
         self.process = None
         self.logger = None
+        # The host it runs on, and what it sees there besides its place; None: this one.
+        self.host = None
+        self.host_binds = []
         with peers.common_umask():
             self.place.mkdir(parents=True, exist_ok=True)
         os.chmod(self.place, 0o755)
@@ -78,12 +86,16 @@ class Peer:
         return self.place / path
 
     def binds(self):
-        shared = [(self.place, self.place)]
+        shared = [(self.place, self.place), *self.host_binds]
         return shared + [(self.place / "log.socket", "/dev/log")] if self.logger else shared
+
+    def command(self, arguments, binds, *options):
+        vector = peers.command(self.name, arguments, binds, *options)
+        return self.host.command(vector) if self.host else vector
 
     def run(self, arguments, extra_binds=(), **options):
         """Runs one command of the peer to its end, and returns what it printed."""
-        vector = peers.command(self.name, arguments, [*self.binds(), *extra_binds])
+        vector = self.command(arguments, [*self.binds(), *extra_binds])
         done = subprocess.run(vector, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                               umask=0o022, **options)
         if done.returncode != 0:
@@ -94,12 +106,14 @@ class Peer:
     def start(self, before_exec=None):
         """Starts the server and waits for its banner."""
         self._start_logger()
-        vector = peers.command(self.name, self.program(), self.binds(), self.own_pid_namespace)
+        vector = self.command(self.program(), self.binds(), self.own_pid_namespace)
         with open(self.place / "output", "ab") as output:
             self.process = subprocess.Popen(
                 vector, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 start_new_session=True, umask=0o022, preexec_fn=before_exec)
-        if not await_banner(self.port, alive=lambda: self.process.poll() is None):
+        with self.host.inside() if self.host else contextlib.nullcontext():
+            is_up = await_banner(self.port, alive=lambda: self.process.poll() is None)
+        if not is_up:
             text = self.output()
             self.stop()
             raise RuntimeError(f"{self.label}: no banner on port {self.port}: {text[-2000:]}")
@@ -152,6 +166,20 @@ class Peer:
         except ChildProcessError:
             pass
 
+    def keep(self, files):
+        """Copies of FILES in this place, where the server sees them."""
+        kept = []
+        for path in files:
+            kept.append(self.place / path.name)
+            shutil.copy(path, kept[-1])
+            os.chmod(kept[-1], 0o600)
+        # With its key first, as Postfix wants it.
+        return kept[::-1]
+
+    def maildir(self, mailbox):
+        """Where a server of a test network delivers."""
+        return self.place / "mail" / mailbox / "Maildir"
+
     def output(self):
         """What the server has printed and logged so far."""
         return "".join((self.place / name).read_text(errors="replace")
@@ -202,7 +230,7 @@ class Postfix(Peer):
         # The services of Debian's master.cf, without the chroot column: the
         # whole server is in a root of its own already.
         self.file("etc/master.cf", f"""\
-127.0.0.1:{self.port} inet n - n - 400 smtpd
+{self.port if self.host else f"127.0.0.1:{self.port}"} inet n - n - 400 smtpd
 pickup unix n - n 60 1 pickup
 cleanup unix n - n - 0 cleanup
 qmgr unix n - n 300 1 qmgr
@@ -254,6 +282,36 @@ scache unix - - n - 1 scache
         self._configure({"relayhost": f"[127.0.0.1]:{to_port}",
                          "smtp_destination_concurrency_limit": "10"})
 
+    def serves(self, name, domains, mailboxes, tls, **settings):
+        """The mail server NAME: mail for MAILBOXES at DOMAINS into maildir(MAILBOX); mail of its own host to wherever the DNS says.
+        TLS: files with a certificate and its key, or None."""
+        self.directory("etc")
+        self.file("etc/vmailbox", "".join(f"{mailbox}@{domain} {mailbox}/Maildir/\n" for mailbox in mailboxes for domain in domains))
+        owner = peers.account("vmail")
+        self.directory("mail", "vmail")
+        if tls:
+            settings = {"smtpd_tls_security_level": "may", "smtpd_tls_chain_files": ", ".join(map(str, self.keep(tls))), **settings}
+        self._configure({
+            "myhostname": name,
+            "virtual_mailbox_domains": ", ".join(domains),
+            "virtual_mailbox_base": self.place / "mail",
+            "virtual_mailbox_maps": f"hash:{self.place / 'etc/vmailbox'}",
+            "virtual_uid_maps": f"static:{owner}",
+            "virtual_gid_maps": f"static:{owner}",
+            "virtual_minimum_uid": "1000",
+            "mynetworks": "127.0.0.0/8, [::1]/128",
+            "inet_interfaces": "all",
+            "inet_protocols": "all",
+            "smtp_dns_support_level": "enabled",
+            "smtp_host_lookup": "dns",
+            "smtp_tls_security_level": "may",
+            # What had to wait is tried again within seconds, not after five minutes.
+            "queue_run_delay": "1s",
+            "minimal_backoff_time": "1s",
+            "maximal_backoff_time": "3s",
+            **settings,
+        }, ["vmailbox"])
+
     def program(self):
         return ["/usr/lib/postfix/sbin/master", "-d", "-c", self.place / "etc"]
 
@@ -267,13 +325,13 @@ class OpenSMTPD(Peer):
     name = "opensmtpd"
     label = "OpenSMTPD"
 
-    def _configure(self, text):
+    def _configure(self, text, listening=None):
         self.directory("spool", "root", 0o711)
         self.directory("spool/offline", "root", 0o770, "opensmtpq")
         self.directory("spool/purge", "opensmtpq", 0o700, "root")
         self.directory("etc")
         self.file("etc/smtpd.conf",
-                  f"listen on 127.0.0.1 port {self.port} hostname opensmtpd.semail.test\n"
+                  (listening or f"listen on 127.0.0.1 port {self.port} hostname opensmtpd.semail.test\n") +
                   "smtp max-message-size 100M\n"
                   # A limit per session against strangers, 100 as shipped.
                   "smtp limit max-mails 1000000\n" + text)
@@ -294,6 +352,24 @@ action "out" relay host smtp://127.0.0.1:{to_port}
 match from any for any action "out"
 """)
 
+    def serves(self, name, domains, mailboxes, tls):
+        """As Postfix has it."""
+        self.directory("etc")
+        self.directory("mail", "vmail")
+        table = self.file("etc/mailboxes", "".join(f"{mailbox}@{domain} vmail\n" for mailbox in mailboxes for domain in domains))
+        key, pem = self.keep(tls) if tls else (None, None)
+        names = ", ".join(f'"{domain}"' for domain in domains)
+        self._configure(f"""\
+table mailboxes file:{table}
+action "in" maildir "{self.place}/mail/%{{rcpt.user}}/Maildir" virtual <mailboxes>
+action "out" relay helo "{name}"
+match from any for domain {{ {names} }} action "in"
+match from local for any action "out"
+# What had to wait is tried again within seconds.
+bounce warn-interval 1d
+""", (f'pki "{name}" cert "{pem}"\npki "{name}" key "{key}"\n' if tls else "") + "".join(
+            f"listen on {address} port {self.port} hostname {name}{f' tls pki {name}' if tls else ''}\n" for address in ("0.0.0.0", "::")))
+
     def program(self):
         return ["/usr/sbin/smtpd", "-F", "-f", self.place / "etc/smtpd.conf"]
 
@@ -304,20 +380,20 @@ match from any for any action "out"
 
 
 class Exim(Peer):
-    """Exim takes messages from its command line here; no daemon is kept."""
+    """Exim as a relay takes messages from its command line, and no daemon is kept; as a server it is one."""
 
     name = "exim"
     label = "Exim"
 
     def relays(self, to_port):
         self.directory("spool", "Debian-exim", 0o750)
-        self.directory("log", "Debian-exim", 0o750)
+        self.directory("exim-log", "Debian-exim", 0o750)
         self.directory("etc")
         self.file("etc/exim.conf", f"""\
 exim_user = Debian-exim
 exim_group = Debian-exim
 spool_directory = {self.place}/spool
-log_file_path = {self.place}/log/%slog
+log_file_path = {self.place}/exim-log/%slog
 primary_hostname = exim.semail.test
 domainlist local_domains =
 never_users =
@@ -341,6 +417,76 @@ begin retry
 * * F,10m,1m
 """)
 
+    def serves(self, name, domains, mailboxes, tls):
+        """As Postfix has it."""
+        self.directory("spool", "Debian-exim", 0o750)
+        self.directory("exim-log", "Debian-exim", 0o750)
+        self.directory("mail", "vmail")
+        self.directory("etc")
+        key, pem = self.keep(tls) if tls else (None, None)
+        for path in (key, pem) if tls else ():
+            os.chown(path, peers.account("Debian-exim"), peers.account("Debian-exim"))
+        self.file("etc/exim.conf", f"""\
+exim_user = Debian-exim
+exim_group = Debian-exim
+spool_directory = {self.place}/spool
+log_file_path = {self.place}/exim-log/%slog
+primary_hostname = {name}
+domainlist local_domains = {" : ".join(domains)}
+hostlist own_host = <; 127.0.0.1 ; ::1
+local_interfaces = <; 0.0.0.0 ; ::0
+daemon_smtp_ports = {self.port}
+never_users =
+message_size_limit = 100M
+rfc1413_query_timeout = 0s
+smtp_accept_queue_per_connection = 0
+smtp_accept_max = 100
+acl_smtp_rcpt = recipient
+{f"tls_advertise_hosts = *" if tls else "tls_advertise_hosts ="}
+{f"tls_certificate = {pem}" if tls else ""}
+{f"tls_privatekey = {key}" if tls else ""}
+begin acl
+recipient:
+  accept hosts = +own_host
+  accept domains = +local_domains
+         verify = recipient
+  deny message = relay not permitted
+begin routers
+out:
+  driver = dnslookup
+  domains = ! +local_domains
+  transport = out
+  no_more
+in:
+  driver = accept
+  local_parts = {" : ".join(mailboxes)}
+  transport = in
+begin transports
+out:
+  driver = smtp
+  hosts_try_fastopen =
+in:
+  driver = appendfile
+  maildir_format
+  directory = {self.place}/mail/$local_part_data/Maildir
+  create_directory
+  user = vmail
+  group = vmail
+  delivery_date_add = false
+  envelope_to_add = false
+  return_path_add = true
+begin retry
+* * F,10m,1s
+""")
+
+    def program(self):
+        return ["/usr/sbin/exim4", "-bdf", "-q1s"]
+
+    def binds(self):
+        # Where it was built to look: with a file named by -C it gives up the right to deliver.
+        shared = super().binds()
+        return shared + [(self.place / "etc/exim.conf", "/etc/exim4/exim4.conf")] if self.host else shared
+
     def submit(self, sender, recipients, message):
         """Hands MESSAGE to Exim, which relays it before this returns."""
         self.run(["/usr/sbin/exim4", "-C", self.place / "etc/exim.conf", "-odf", "-i",
@@ -348,4 +494,4 @@ begin retry
 
     def output(self):
         return "".join(path.read_text(errors="replace")
-                       for path in sorted((self.place / "log").glob("*log")))
+                       for path in sorted((self.place / "exim-log").glob("*log")))
