@@ -73,6 +73,14 @@ pid_t cunix_reap(int *status)
     return pid;
 }
 
+int cunix_wait(pid_t pid, int *status)
+{
+    int raw = 0;
+    if (waitpid(pid, &raw, 0) < 0) return -1;
+    *status = WIFEXITED(raw) ? WEXITSTATUS(raw) : 256 + WTERMSIG(raw);
+    return 0;
+}
+
 int cunix_signal_descriptor(const int *signals, int count)
 {
     sigset_t set;

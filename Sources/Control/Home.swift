@@ -17,6 +17,12 @@ public struct Home: Sendable {
     public var queue: String { path + "/queue" }
     public var run: String { path + "/run" }
     public var mounts: String { path + "/mnt" }
+    /// Images of volumes, one per owner.
+    public var volumes: String { path + "/volumes" }
+    /// What the portal asks for, and how far it is.
+    public var requests: String { path + "/requests" }
+    /// Keys by which people get into their containers.
+    public var ssh: String { path + "/ssh" }
     /// The FIFO by which a queue id reaches qrunner.
     public var trigger: String { path + "/run/trigger" }
     /// Where sessions count what each mailbox has sent.

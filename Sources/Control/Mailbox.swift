@@ -15,25 +15,29 @@ public struct Mailbox: Equatable, Sendable {
     public let gid: UInt32
     /// Absolute path of the Maildir.
     public let maildir: String
-    public let state: State
+    public var state: State
+    /// What else was made for it; no program of the mail path asks.
+    public var keep: Keep
 
-    public init(owner: String, uid: UInt32, gid: UInt32, maildir: String, state: State = .active) {
+    public init(owner: String, uid: UInt32, gid: UInt32, maildir: String, state: State = .active, keep: Keep = Keep()) {
         self.owner = owner
         self.uid = uid
         self.gid = gid
         self.maildir = maildir
         self.state = state
+        self.keep = keep
     }
 
     /// One `key value` per line.
     public var encoded: [UInt8] {
-        Array("owner \(owner)\nuid \(uid)\ngid \(gid)\nmaildir \(maildir)\nstate \(state.rawValue)\n".utf8)
+        Array(("owner \(owner)\nuid \(uid)\ngid \(gid)\nmaildir \(maildir)\nstate \(state.rawValue)\n" + keep.text).utf8)
     }
 
     public init?(_ text: [UInt8]) {
         // No dictionary: every session reads one of these, and a dictionary costs more than all else about it.
         var owner: String?, uid: UInt32?, gid: UInt32?, maildir: String?
         var state: State? = .active
+        var keep = Keep()
         for line in text.split(separator: 10) {
             let parts = line.split(separator: 32, maxSplits: 1)
             guard parts.count == 2 else { return nil }
@@ -44,11 +48,11 @@ public struct Mailbox: Equatable, Sendable {
             case "gid": gid = UInt32(value)
             case "maildir": maildir = value
             case "state": state = State(rawValue: value)
-            default: break
+            case let key: guard keep.take(key, value) else { return nil }
             }
         }
         guard let owner, let uid, let gid, let maildir, maildir.utf8.first == 0x2f, let state else { return nil }
-        self.init(owner: owner, uid: uid, gid: gid, maildir: maildir, state: state)
+        self.init(owner: owner, uid: uid, gid: gid, maildir: maildir, state: state, keep: keep)
     }
 }
 

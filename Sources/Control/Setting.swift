@@ -28,7 +28,7 @@ public struct Setting: Sendable {
     /// A few words for `semail config`.
     public let meaning: String
 
-    private init(_ name: String, _ kind: Kind, _ fallback: String?, _ meaning: String) {
+    init(_ name: String, _ kind: Kind, _ fallback: String?, _ meaning: String) {
         self.name = name
         self.kind = kind
         self.fallback = fallback
@@ -75,7 +75,7 @@ public struct Setting: Sendable {
         connectionsPerMinute,
         authWithoutTLS, messagesPerHour, recipientsPerHour, outboundAddresses, routes, connections, connectionsPerDestination, delayNotice,
         ldapURI, ldapBase, ldapFilter, ldapBindDN, ldapTLS, ldapCA,
-    ]
+    ] + ofHomes
 
     /// Octets, seconds or a plain number, by the setting's kind; nil if the text is none.
     public func number(_ text: String) -> Int? {

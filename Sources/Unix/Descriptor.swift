@@ -51,6 +51,9 @@ public struct Descriptor: ~Copyable {
 
         /// Keeps the first end and closes the second.
         public consuming func takeFirst() -> Descriptor { first }
+
+        /// Keeps the second end and closes the first.
+        public consuming func takeSecond() -> Descriptor { second }
     }
 }
 

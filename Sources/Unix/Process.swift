@@ -93,6 +93,13 @@ public enum Process {
         return pid > 0 ? (pid, status) : nil
     }
 
+    /// Waits for the end of this child: its exit code, or 256 plus the signal that killed it.
+    public static func wait(_ pid: Int32) throws(SystemError) -> Int32 {
+        var status: Int32 = 0
+        try check("waitpid") { cunix_wait(pid, &status) }
+        return status
+    }
+
     public static func kill(_ pid: Int32, _ signal: Int32) { _ = Glibc.kill(pid, signal) }
 
     /// Ends this process after so many seconds whatever it is doing: the kernel's SIGALRM.

@@ -15,6 +15,7 @@ enum SettingRules {
         case "sessions", "sessions-per-address", "connections-per-minute": .services("semail-inbound semail-outbound semail-outbound-tls")
         case "outbound-addresses": .services("semail-outbound")
         case "mailbox-uids": .qrunnerStart
+        case "portal-listen", "portal-url", "webmail-url": .services("semail-portal")
         default: .session
         }
     }
@@ -51,6 +52,9 @@ enum SettingRules {
             for line in value.split(whereSeparator: \.isNewline) where !line.hasPrefix("#") && !Endpoint.isAddress(String(line)) {
                 throw Failure("\"\(line)\" is no address: give IPv4 or IPv6 addresses of this host, one per line, such as 172.30.0.1")
             }
+        case "domain": return value.isEmpty ? value : try Name.hostname(value)
+        case "volumes": guard ["directory", "image", "lvm"].contains(value) else { throw Failure("\(value) is no kind of volume: directory, image or lvm") }
+        case "container-network": do { _ = try ContainerNetwork(value) } catch { throw Failure(error.text) }
         case "routes": do { _ = try Routes(value.split(whereSeparator: \.isNewline).map(String.init).filter { !$0.hasPrefix("#") }) } catch { throw Failure(error.text) }
         default: break
         }

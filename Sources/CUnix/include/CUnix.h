@@ -35,6 +35,9 @@ int cunix_exec(const char *path, char *const argv[], char *const envp[]);
 /* waitpid(-1, WNOHANG): a pid, 0 if none has ended. *status: 0..255 exit code, 256 + signal number if killed. */
 pid_t cunix_reap(int *status);
 
+/* waitpid(PID) until it has ended; *status as above. */
+int cunix_wait(pid_t pid, int *status);
+
 /* Blocks the given signals and returns a signalfd for them (close-on-exec, non-blocking). */
 int cunix_signal_descriptor(const int *signals, int count);
 /* The next pending signal number from such a descriptor, 0 if none. */

@@ -1,0 +1,79 @@
+// What was made for a mailbox besides its Maildir: the volume it is in, a container, records in the DNS. It stands in the mailbox's
+// file, so that whoever unmakes the mailbox knows what there is to unmake, whatever the settings say by then.
+
+/// The lines `volume`, `container`, `zone` and `since` of a mailbox's file.
+public struct Keep: Equatable, Sendable {
+    /// What the Maildir is kept in.
+    public enum Volume: Equatable, Sendable {
+        /// No more than a directory.
+        case directory
+        /// A file system in the file volumes/OWNER.
+        case image
+        /// A logical volume of this group.
+        case lvm(group: String)
+
+        /// `image`, `lvm:GROUP`
+        public init?(_ text: String) {
+            switch text {
+            case "directory": self = .directory
+            case "image": self = .image
+            default:
+                guard text.hasPrefix("lvm:"), text.utf8.count > 4 else { return nil }
+                self = .lvm(group: String(text.dropFirst(4)))
+            }
+        }
+
+        public var text: String {
+            switch self {
+            case .directory: "directory"
+            case .image: "image"
+            case .lvm(let group): "lvm:\(group)"
+            }
+        }
+    }
+
+    public var volume: Volume
+    /// Octets; 0: a directory has no bound.
+    public var volumeOctets: Int
+    /// The address of its container; nil: it has none.
+    public var container: String?
+    /// The zone that has its records; nil: none has.
+    public var zone: String?
+    /// Seconds since 1970; 0: nobody knows.
+    public var since: Int
+
+    public init(volume: Volume = .directory, volumeOctets: Int = 0, container: String? = nil, zone: String? = nil, since: Int = 0) {
+        self.volume = volume
+        self.volumeOctets = volumeOctets
+        self.container = container
+        self.zone = zone
+        self.since = since
+    }
+
+    /// Only what differs from a plain directory is written.
+    var text: String {
+        var text = ""
+        if volume != .directory { text += "volume \(volume.text) \(volumeOctets)\n" }
+        if let container { text += "container \(container)\n" }
+        if let zone { text += "zone \(zone)\n" }
+        if since != 0 { text += "since \(since)\n" }
+        return text
+    }
+
+    /// false: the value makes no sense. Lines of later versions are passed over.
+    mutating func take(_ key: String, _ value: String) -> Bool {
+        switch key {
+        case "volume":
+            let words = value.split(separator: " ")
+            guard words.count == 2, let volume = Volume(String(words[0])), let octets = Int(words[1]), octets >= 0 else { return false }
+            (self.volume, volumeOctets) = (volume, octets)
+        case "container": container = value
+        case "zone": zone = value
+        case "since":
+            guard let seconds = Int(value) else { return false }
+            since = seconds
+        default: break
+        }
+        return true
+    }
+}
