@@ -16,6 +16,11 @@ func program(_ name: String, uses: [Target.Dependency]) -> Target {
                       linkerSettings: [.unsafeFlags(["-static-executable"])])
 }
 
+/// Programs that use Foundation: glibc stays dynamic for its name service; Swift's libraries travel with the program.
+let office: [LinkerSetting] = [
+    .unsafeFlags(["-static-stdlib", "-use-ld=lld"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"), .linkedLibrary("swiftSynchronization"),
+]
+
 let package = Package(
     name: "SEMail",
     dependencies: [
@@ -56,15 +61,14 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-stdlib"])]),
 
         .executableTarget(
+            name: "provision", dependencies: ["Unix", "Program", "Control", "Mail", "Queue", "Provisioning"], swiftSettings: settings, linkerSettings: office),
+
+        .executableTarget(
             name: "semail",
             dependencies: [
                 "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "DKIM", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
-            swiftSettings: settings,
-            // glibc stays dynamic for its name service; Swift's libraries travel with the program.
-            linkerSettings: [
-                .unsafeFlags(["-static-stdlib", "-use-ld=lld"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"), .linkedLibrary("swiftSynchronization"),
-            ]),
+            swiftSettings: settings, linkerSettings: office),
 
         .testTarget(name: "MailTests", dependencies: ["Mail"], swiftSettings: settings),
         .testTarget(name: "SMTPTests", dependencies: ["SMTP", "Mail"], swiftSettings: settings),

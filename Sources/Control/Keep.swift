@@ -1,7 +1,7 @@
 // What was made for a mailbox besides its Maildir: the volume it is in, a container, records in the DNS. It stands in the mailbox's
 // file, so that whoever unmakes the mailbox knows what there is to unmake, whatever the settings say by then.
 
-/// The lines `volume`, `container`, `zone` and `since` of a mailbox's file.
+/// The lines `volume`, `container`, `stopped`, `own-domain`, `keep-mail`, `zone` and `since` of a mailbox's file.
 public struct Keep: Equatable, Sendable {
     /// What the Maildir is kept in.
     public enum Volume: Equatable, Sendable {
@@ -39,14 +39,21 @@ public struct Keep: Equatable, Sendable {
     public var container: String?
     /// The zone that has its records; nil: none has.
     public var zone: String?
+    /// Its domain is the owner's: they set the records, and mail is let in when the MX points here.
+    public var isOwnDomain: Bool
+    /// Its owner has stopped the container: it stays so when the host starts.
+    public var isStopped = false
+    /// The mailbox goes, and its mail stays.
+    public var keepsMail = false
     /// Seconds since 1970; 0: nobody knows.
     public var since: Int
 
-    public init(volume: Volume = .directory, volumeOctets: Int = 0, container: String? = nil, zone: String? = nil, since: Int = 0) {
+    public init(volume: Volume = .directory, volumeOctets: Int = 0, container: String? = nil, zone: String? = nil, isOwnDomain: Bool = false, since: Int = 0) {
         self.volume = volume
         self.volumeOctets = volumeOctets
         self.container = container
         self.zone = zone
+        self.isOwnDomain = isOwnDomain
         self.since = since
     }
 
@@ -55,6 +62,9 @@ public struct Keep: Equatable, Sendable {
         var text = ""
         if volume != .directory { text += "volume \(volume.text) \(volumeOctets)\n" }
         if let container { text += "container \(container)\n" }
+        if isStopped { text += "stopped yes\n" }
+        if isOwnDomain { text += "own-domain yes\n" }
+        if keepsMail { text += "keep-mail yes\n" }
         if let zone { text += "zone \(zone)\n" }
         if since != 0 { text += "since \(since)\n" }
         return text
@@ -68,6 +78,9 @@ public struct Keep: Equatable, Sendable {
             guard words.count == 2, let volume = Volume(String(words[0])), let octets = Int(words[1]), octets >= 0 else { return false }
             (self.volume, volumeOctets) = (volume, octets)
         case "container": container = value
+        case "stopped": isStopped = value == "yes"
+        case "own-domain": isOwnDomain = value == "yes"
+        case "keep-mail": keepsMail = value == "yes"
         case "zone": zone = value
         case "since":
             guard let seconds = Int(value) else { return false }

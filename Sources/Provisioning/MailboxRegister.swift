@@ -11,7 +11,14 @@ public struct MailboxRegister: ~Copyable {
         public let mailbox: Mailbox?
         /// The file's name in mailboxes/.
         public let name: String
+        /// Where the file is.
+        public let path: String
     }
+
+    /// Where files of mailboxes are that are being made, or made and not proved: no lookup finds them there.
+    public static let making = ".making"
+    /// Where they are while they are being unmade.
+    public static let leaving = ".leaving"
 
     public let home: Home
     let directory: Directory
@@ -25,16 +32,34 @@ public struct MailboxRegister: ~Copyable {
         self.control = control
     }
 
-    /// Sorted by address.
-    public func entries() throws(SystemError) -> [Listed] {
+    /// The mailboxes that exist; or those being made, or unmade. Sorted by address.
+    public func entries(_ inner: String? = nil) throws(SystemError) -> [Listed] {
+        guard let inner else { return try MailboxRegister.entries(directory) }
+        let directory: Directory
+        do throws(SystemError) { directory = try self.directory.directory(inner) } catch {
+            if error.isMissing { return [] }
+            throw error
+        }
+        return try MailboxRegister.entries(directory)
+    }
+
+    private static func entries(_ directory: borrowing Directory) throws(SystemError) -> [Listed] {
         var result: [Listed] = []
         for name in try directory.names() where !MailboxRegister.isBeside(name) {
             do throws(SystemError) {
                 let bytes = try directory.contents(name, limit: 65536)
-                result.append(Listed(address: MailboxRegister.address(name), mailbox: Mailbox(bytes), name: name))
+                result.append(Listed(address: MailboxRegister.address(name), mailbox: Mailbox(bytes), name: name, path: directory.path + "/" + name))
             } catch { if !error.isMissing { throw error } }
         }
         return result
+    }
+
+    /// The mailbox of a person, whatever state it is in.
+    public func mailbox(of owner: String) throws(SystemError) -> (listed: Listed, inner: String?)? {
+        for inner in [nil, MailboxRegister.making, MailboxRegister.leaving] {
+            if let entry = try entries(inner).first(where: { $0.mailbox?.owner == owner }) { return (entry, inner) }
+        }
+        return nil
     }
 
     /// Markers of domains, and links.
@@ -55,12 +80,6 @@ public struct MailboxRegister: ~Copyable {
 
     /// Domains that postmaster and abuse are answered for.
     public func markers() throws(SystemError) -> [String] { try directory.names().filter { $0.hasPrefix("@") }.map { String($0.dropFirst()) } }
-
-    /// Deletions that were begun and not completed, by address.
-    public func unfinished() -> [String] { (try? directory.directory(MailboxRegister.leaving).names()) ?? [] }
-
-    /// Where files of mailboxes go that are being removed: no lookup finds them there.
-    static let leaving = ".leaving"
 
     static func address(_ name: String) -> Address {
         let bytes = Array(name.utf8)

@@ -9,7 +9,7 @@ public enum Name {
     public static func hostname(_ text: String) throws(ProvisioningError) -> String {
         let name = ascii(text)
         guard name.utf8.allSatisfy({ $0 < 0x80 }) else {
-            throw ProvisioningError("\(text): write a domain of other letters in its ASCII form, which begins with xn--")
+            throw ProvisioningError("\(text): write a domain of other letters in its ASCII form, which begins with xn--", .badDomain)
         }
         let labels = name.split(separator: ".", omittingEmptySubsequences: false)
         let isWellFormed = labels.allSatisfy { label in
@@ -17,7 +17,7 @@ public enum Name {
         }
         // A name that ends in a number is an address in disguise.
         guard isWellFormed, name.utf8.count <= 253, labels.last?.utf8.contains(where: { !(0x30...0x39 ~= $0) }) == true else {
-            throw ProvisioningError("\"\(text)\" is no host name: letters, digits and hyphens, in parts joined by dots, such as mail.example.org")
+            throw ProvisioningError("\"\(text)\" is no host name: letters, digits and hyphens, in parts joined by dots, such as mail.example.org", .badDomain)
         }
         return name
     }
@@ -25,7 +25,7 @@ public enum Name {
     /// The person a mailbox belongs to. It names a directory in mnt/.
     public static func owner(_ text: String) throws(ProvisioningError) -> String {
         guard isIdentifier(text), text.utf8.count <= 64 else {
-            throw ProvisioningError("\"\(text)\" is no owner's name: \(rule)")
+            throw ProvisioningError("\"\(text)\" is no owner's name: \(rule)", .badName)
         }
         return text
     }
@@ -33,15 +33,15 @@ public enum Name {
     /// The address of a new mailbox, in small letters.
     public static func mailbox(_ text: String) throws(ProvisioningError) -> Address {
         guard let at = text.lastIndex(of: "@"), at != text.startIndex, text.index(after: at) != text.endIndex else {
-            throw ProvisioningError("\"\(text)\" is no address: give it whole, such as anna@example.org")
+            throw ProvisioningError("\"\(text)\" is no address: give it whole, such as anna@example.org", .badName)
         }
         let local = ascii(String(text[..<at]))
         guard isIdentifier(local), local.utf8.count <= 64 else {
-            throw ProvisioningError("\"\(text[..<at])\" can be no mailbox's name: \(rule)")
+            throw ProvisioningError("\"\(text[..<at])\" can be no mailbox's name: \(rule)", .badName)
         }
         let domain = try hostname(String(text[text.index(after: at)...]))
         // RFC 5321 4.5.3.1.3: a path is 256 octets with its brackets; a file's name is 255.
-        guard local.utf8.count + 1 + domain.utf8.count <= 254 else { throw ProvisioningError("\(text) is longer than an address may be (254 octets)") }
+        guard local.utf8.count + 1 + domain.utf8.count <= 254 else { throw ProvisioningError("\(text) is longer than an address may be (254 octets)", .badName) }
         return Address(localPart: Array(local.utf8), domain: Array(domain.utf8))
     }
 
@@ -58,7 +58,7 @@ public enum Name {
         let local = String(decoding: address.localPart, as: UTF8.self)
         guard reserved.contains(local), !(local == postmaster && owner == postmaster) else { return }
         throw ProvisioningError(
-            "\(local) is reserved for the host: its mail reaches postmaster, or whom a line in the control file aliases names")
+            "\(local) is reserved for the host: its mail reaches postmaster, or whom a line in the control file aliases names", .reserved)
     }
 
     private static let rule = "1 to 64 of a to z, 0 to 9, dot, hyphen and underscore, beginning and ending with a letter or digit, no two dots together"

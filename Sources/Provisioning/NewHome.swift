@@ -36,7 +36,7 @@ public struct NewHome {
         // One that was made under an earlier name of the host stays; `semail doctor` tells whether its mail arrives.
         if let entry = try register.entries().first(where: { $0.mailbox?.owner == Name.postmaster }) { postmaster = entry.address; return }
         let address = try Name.mailbox(Name.postmaster + "@" + hostname)
-        if case .made(let mailbox) = try register.create(owner: Name.postmaster, address) { made.append(mailbox.maildir) }
+        if case .made(let mailbox) = try Making(home).run(Wish(owner: Name.postmaster, address: address, isAdmins: true)) { made.append(mailbox.maildir) }
         postmaster = address
     }
 

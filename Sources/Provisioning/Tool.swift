@@ -35,6 +35,13 @@ public struct Tool: Sendable {
         path = directory + "/" + name
     }
 
+    /// One of our own programs, which is beside this one.
+    init(ours name: String) throws(ProvisioningError) {
+        guard let directory = Unix.Process.ownDirectory(), Path.exists(directory + "/" + name) else { throw ProvisioningError("\(name) is not beside this program: install.sh puts it there") }
+        self.name = name
+        path = directory + "/" + name
+    }
+
     /// Runs it to its end; after so many seconds it is killed.
     public func run(_ arguments: [String], input: [UInt8] = [], limitSeconds: Int = 120) throws -> Result {
         let standardInput = try Descriptor.pipe(), standardOutput = try Descriptor.pipe(), standardError = try Descriptor.pipe()

@@ -125,6 +125,11 @@ public enum IO {
         return result
     }
 
+    /// Makes a file so large; what was not written reads as zeros and takes no room.
+    public static func setSize(_ raw: Int32, _ octets: Int) throws(SystemError) {
+        try check("ftruncate") { ftruncate(raw, off_t(octets)) }
+    }
+
     /// Octets waiting to be read, without reading them.
     public static func waiting(_ raw: Int32) -> Int { Int(max(0, cunix_bytes_waiting(raw))) }
 

@@ -34,6 +34,8 @@ public struct SystemError: Error, Equatable {
     public var isNoSpace: Bool { code == ENOSPC || code == EDQUOT }
     /// No process, descriptor or memory could be had: it may be otherwise in a moment.
     public var isShortage: Bool { code == EMFILE || code == ENFILE || code == ENOMEM || code == EAGAIN || code == ENOBUFS }
+    /// A socket that nobody listens on.
+    public var isRefused: Bool { code == ECONNREFUSED }
     public var isReadOnly: Bool { code == EROFS }
     public var isTooLong: Bool { code == ENAMETOOLONG }
 }

@@ -2,11 +2,6 @@
 import Glibc
 import Unix
 
-extension SystemError {
-    /// A socket that nobody listens on.
-    var isRefused: Bool { code == ECONNREFUSED }
-}
-
 extension Path {
     /// The working directory.
     static var current: String {

@@ -19,13 +19,19 @@ struct MailboxCommand: ParsableCommand {
         var owner: String
         @Argument(help: "The address, such as anna@example.org.")
         var address: String
+        @Option(help: ArgumentHelp("The size of its volume, such as 5G.", valueName: "size"))
+        var size: String?
         @OptionGroup var common: Common
 
         func run() throws {
             let address = try Name.mailbox(address)
-            let register = try MailboxRegister(common.openHome())
-            switch try register.create(owner: owner, address) {
-            case .made(let mailbox): show(address, mailbox, isNew: true)
+            let octets = try size.map { text in
+                guard let octets = Setting.volumeSize.number(text) else { throw Failure("\"\(text)\" is no size: give one such as 500M or 5G") }
+                return octets
+            }
+            let progress = StepProgress(common)
+            switch try Making(common.openHome()).run(Wish(owner: owner, address: address, volumeOctets: octets, isAdmins: true), report: progress.note) {
+            case .made(let mailbox), .waiting(let mailbox): show(address, mailbox, isNew: true)
             case .wasThere(let mailbox): show(address, mailbox, isNew: false)
             }
         }
@@ -58,7 +64,10 @@ struct MailboxCommand: ParsableCommand {
                 let mail = MailboxFacts.count(mailbox).map { Words.count($0, "message", "messages") } ?? "all mail"
                 guard try Out.confirms("Remove \(address.text) of \(mailbox.owner) and \(mail) in it?") else { throw Failure("nothing was removed") }
             }
-            let deletion = try register.delete(address, keepingMail: keepMail)
+            guard let owner = try MailboxFacts.owner(address, register) else {
+                throw Failure("there is no mailbox \(address.text): semail mailbox list shows those there are")
+            }
+            let deletion = try Unmaking(home).run(address, owner: owner, keepingMail: keepMail, report: StepProgress(common).note)
             if common.json {
                 Out.document(.object(MailboxFacts.members(address, deletion.mailbox) + [("mailKeptAt", .text(deletion.mailKeptAt))]))
                 return
@@ -148,7 +157,30 @@ struct MailboxCommand: ParsableCommand {
     }
 }
 
+/// Says of each step that takes a while that it is being done, to somebody who waits at a terminal.
+struct StepProgress {
+    private let isShown: Bool
+
+    init(_ common: Common) { isShown = !common.json && Out.isTerminal }
+
+    func note(_ step: Step, _ phase: Making.Phase) {
+        guard isShown, case .done(let milliseconds) = phase, milliseconds >= 5 else { return }
+        Out.line("   \(step.rawValue), \(milliseconds) ms")
+        Out.finish()
+    }
+}
+
 enum MailboxFacts {
+    /// Whose mailbox it is, or was before its removal began; nil: there is none.
+    static func owner(_ address: Address, _ register: borrowing MailboxRegister) throws -> String? {
+        for inner in [nil, MailboxRegister.making, MailboxRegister.leaving] {
+            guard let entry = try register.entries(inner).first(where: { $0.address.key == address.key }) else { continue }
+            guard let mailbox = entry.mailbox else { throw Failure("\(entry.path) makes no sense: mend it or remove it by hand") }
+            return mailbox.owner
+        }
+        return nil
+    }
+
     /// An address that may exist already, whatever rules hold for new ones.
     static func address(_ text: String) throws -> Address {
         guard let address = Address(text) else { throw Failure("\"\(text)\" is no address: give it whole, such as anna@example.org") }

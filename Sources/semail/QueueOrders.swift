@@ -114,25 +114,16 @@ extension OrderCommand {
     }
 }
 
-enum QrunnerSocket {
+extension QrunnerSocket {
     /// qrunner's answer to one line; nil: it is not running.
     static func ask(_ line: String, _ home: Home) throws -> String? {
-        let connection: Descriptor
-        do throws(SystemError) { connection = try Socket.connect(path: home.qrunnerSocket) } catch {
-            // No socket, or one that nobody listens on any more.
-            if error.isMissing || error.isRefused { return nil }
-            throw error
+        switch try ask(line, path: home.qrunnerSocket) {
+        case .said(let answer): return answer
+        case .notRunning: return nil
+        case .silent(let seconds): throw Failure("qrunner has not answered for \(seconds) seconds: its log says why")
+        case .unheard: throw Failure("qrunner does not answer this user: run it as root, or as the user qrunner runs as")
         }
-        // Whom it does not answer it hangs up on.
-        do throws(SystemError) { try IO.writeAll(connection.raw, Array((line + "\n").utf8)) } catch { throw unheard }
-        guard try IO.wait(connection.raw, forWriting: false, milliseconds: 30_000) else {
-            throw Failure("qrunner has not answered for 30 seconds: its log says why")
-        }
-        guard let answer = try? IO.readSome(connection.raw, limit: 4096), !answer.isEmpty else { throw unheard }
-        return String(decoding: answer.prefix { $0 != 10 }, as: UTF8.self)
     }
-
-    private static var unheard: Failure { Failure("qrunner does not answer this user: run it as root, or as the user qrunner runs as") }
 }
 
 /// The queue while qrunner does not run.

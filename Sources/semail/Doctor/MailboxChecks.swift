@@ -118,8 +118,15 @@ enum MailboxCheck {
     private static func lookForRemains(
         _ register: borrowing MailboxRegister, _ entries: [MailboxRegister.Listed], _ home: Home, _ found: inout [Finding.Result]
     ) {
-        for name in register.unfinished() {
-            found.mend("the deletion of \(name) was interrupted", "run: semail mailbox delete \(name)")
+        for entry in (try? register.entries(MailboxRegister.leaving)) ?? [] {
+            found.mend("the deletion of \(entry.address.text) was interrupted", "run: semail mailbox delete \(entry.address.text)")
+        }
+        for entry in (try? register.entries(MailboxRegister.making)) ?? [] {
+            guard let mailbox = entry.mailbox, !mailbox.keep.isOwnDomain else {
+                found.note("\(entry.address.text) is made, and waits for the MX of its domain to point here", "nothing; semail mailbox delete \(entry.address.text) gives it up")
+                continue
+            }
+            found.mend("the creation of \(entry.address.text) was interrupted", "run: semail mailbox create \(mailbox.owner) \(entry.address.text)")
         }
         let owners = Set(entries.compactMap { $0.mailbox?.owner })
         for name in (try? Directory(home.mounts).names()) ?? [] where !owners.contains(name) {

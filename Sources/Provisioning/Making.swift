@@ -1,0 +1,122 @@
+// Making a mailbox, and what goes with it, step by step. Each step looks first what is there: a kill at any point leaves work that the
+// same call completes, or that Unmaking takes back; the address exists only after the last step.
+import Control
+import Mail
+import Unix
+
+/// The steps of making, in their order; of unmaking they go backwards.
+public enum Step: String, CaseIterable, Sendable {
+    /// The name, the person's one place and a uid.
+    case reserve
+    /// The file system, and the Maildir in it.
+    case volume
+    /// The container, and the keys of those who may log in to it.
+    case container
+    /// The keys that sign its mail, and records in the DNS.
+    case records
+    /// Mail is let in.
+    case publish
+}
+
+public struct Making: Sendable {
+    public enum Outcome: Sendable {
+        case made(Mailbox)
+        /// The same was made before.
+        case wasThere(Mailbox)
+        /// All is there, and mail is let in when the domain's MX names this host.
+        case waiting(Mailbox)
+    }
+
+    public enum Phase: Sendable {
+        case begins
+        case done(milliseconds: Int)
+    }
+
+    /// Is told of each step.
+    public typealias Report = (Step, Phase) -> Void
+
+    let home: Home
+
+    public init(_ home: Home) { self.home = home }
+
+    public func run(_ wish: Wish, report: Report = { _, _ in }) throws -> Outcome {
+        let owner = try Name.owner(wish.owner)
+        let lock = try OwnerLock(home, owner)
+        let register = try MailboxRegister(home)
+        let reservation = try timed(.reserve, report) { try register.reserve(wish) }
+        let outcome: Outcome
+        switch reservation {
+        case .published(let mailbox):
+            try register.complete(wish.address, mailbox)
+            outcome = .wasThere(mailbox)
+        case .begun(let mailbox): outcome = try complete(wish.address, mailbox, report)
+        }
+        try lock.release()
+        return outcome
+    }
+
+    /// Goes on with what was reserved and not published.
+    public func resume(_ address: Address, owner: String, report: Report = { _, _ in }) throws -> Outcome? {
+        let lock = try OwnerLock(home, owner)
+        guard let mailbox = try MailboxRegister(home).entries(MailboxRegister.making).first(where: { $0.address.key == address.key })?.mailbox else { return nil }
+        let outcome = try complete(address, mailbox, report)
+        try lock.release()
+        return outcome
+    }
+
+    private func complete(_ address: Address, _ mailbox: Mailbox, _ report: Report) throws -> Outcome {
+        try timed(.volume, report) {
+            try Volume(home, mailbox.owner, mailbox.keep).make()
+            try MaildirCreation.make(mailbox, home)
+        }
+        try timed(.container, report) { try makeContainer(mailbox, address) }
+        try timed(.records, report) { try makeRecords(mailbox, address) }
+        if mailbox.keep.isOwnDomain, try !DomainProof(home).isGiven(address) { return .waiting(mailbox) }
+        try timed(.publish, report) { try MailboxRegister(home).publish(address) }
+        return .made(mailbox)
+    }
+
+    private func makeContainer(_ mailbox: Mailbox, _ address: Address) throws {
+        guard mailbox.keep.container != nil, let engine = try Engine.open(home) else { return }
+        let keys = try SSHKeys(home)
+        try keys.makeHostKey(owner: mailbox.owner)
+        try engine.prepare()
+        try engine.ensure(mailbox, address)
+    }
+
+    private func makeRecords(_ mailbox: Mailbox, _ address: Address) throws {
+        guard mailbox.keep.zone != nil || mailbox.keep.isOwnDomain else { return }
+        let keys = try DKIMKeys.ensure(home, domain: address.domainText)
+        guard mailbox.keep.zone != nil else { return }
+        guard let zone = try Zone.open(home) else { throw ProvisioningError("the setting dns-server is empty, and \(address.text) needs records: set it, or delete the mailbox") }
+        try zone.add(address, owner: mailbox.owner, dkim: keys)
+    }
+
+    private func timed<Result>(_ step: Step, _ report: Report, _ body: () throws -> Result) rethrows -> Result {
+        report(step, .begins)
+        let start = Clock.monotonicMilliseconds()
+        let result = try body()
+        report(step, .done(milliseconds: Clock.monotonicMilliseconds() - start))
+        return result
+    }
+}
+
+/// Who makes, changes or unmakes something of a person holds this: one at a time, provision's workers and the admin's commands.
+public struct OwnerLock: ~Copyable {
+    private let file: Descriptor
+
+    /// Waits a minute for whoever is at it.
+    public init(_ home: Home, _ owner: String) throws {
+        let locks = "\(home.run)/provision"
+        try Path.makeDirectory(locks, mode: 0o755)
+        let file = try Directory(locks).open(owner, .readWriteOrCreate)
+        let end = Clock.monotonicMilliseconds() + 60_000
+        while !Unix.Process.lock(file) {
+            guard Clock.monotonicMilliseconds() < end else { throw ProvisioningError("something has been done to the mailbox of \(owner) for a minute: try again") }
+            Unix.Process.sleep(milliseconds: 20)
+        }
+        self.file = file
+    }
+
+    public consuming func release() throws(SystemError) { try file.close() }
+}
