@@ -62,7 +62,13 @@ public struct Layout: Sendable {
         d 0700 - - HOME/run/guesses
         d 0700 - - HOME/run/tls
         d 0711 - - HOME/mnt
-        d 0700 - - HOME/requests
+        d 0755 - - HOME/requests
+        d 0700 - - HOME/requests/new
+        d 0700 - - HOME/requests/taken
+        d 0755 - - HOME/requests/state
+        d 0755 - - HOME/run/provision
+        d 0755 - - HOME/run/containers
+        d 0755 - - HOME/run/dkim
         d 0700 - - HOME/volumes
         """
 

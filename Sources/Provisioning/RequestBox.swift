@@ -22,7 +22,7 @@ public struct RequestBox: ~Copyable {
     /// Takes up what is new. Files that are being written begin with a dot; what is no request's name goes.
     public func takeUp() throws(SystemError) {
         for name in try new.names() {
-            if Request.isID(name) { try new.rename(name, to: taken) } else { try? new.remove(name) }
+            if Request.isID(name) { try new.rename(name, to: taken) } else { try Tree.remove(name, in: new) }
         }
     }
 
@@ -46,9 +46,9 @@ public struct RequestBox: ~Copyable {
         try state.replace(id, with: Array("request\tunknown\nowner\t-\nend\trefused\t\(refusal.rawValue)\t\(sentence)\n".utf8), mode: 0o644)
     }
 
-    /// After its answer has an end.
+    /// After its answer has an end. Whatever it is, a directory too.
     public func forget(_ id: String) throws(SystemError) {
-        do throws(SystemError) { try taken.remove(id) } catch { if !error.isMissing { throw error } }
+        try Tree.remove(id, in: taken)
     }
 
     public func removeOldAnswers() throws(SystemError) {

@@ -20,7 +20,8 @@ final class Worker {
     }
 
     func run() throws -> Ending {
-        if let before = box.answer(id), before.end != nil {
+        let before = box.answer(id)
+        if before?.end != nil {
             // It was done, and a kill came before its file went.
             try box.forget(id)
             return .done
@@ -33,14 +34,17 @@ final class Worker {
             return .done
         }
         var state = RequestState(request)
-        state.failures = box.answer(id)?.failures
+        state.failures = before?.failures
         try box.answer(id, state)
         Log.info("taken-up", .text("request", id), .text("do", request.word), .text("owner", request.owner), .text("by", request.admin ?? request.owner))
         do {
             state.end = try carryOut(request, &state)
         } catch {
             let (reason, refusal) = Worker.words(error)
-            if let refusal { state.end = .refused(refusal, reason) } else {
+            if case .delete = request.wanted, refusal == .noMailbox, before != nil {
+                // It was begun, and completed by whoever came before us.
+                state.end = .done
+            } else if let refusal { state.end = .refused(refusal, reason) } else {
                 let count = (state.failures?.count ?? 0) + 1
                 state.failures = (count, reason)
                 Log.error("failed", .text("request", id), .text("do", request.word), .text("owner", request.owner), .count("try", count), .text("reason", reason))
