@@ -113,7 +113,9 @@ public struct Volume: Sendable {
         try check()
         try makePlace(mode: 0o700)
         let options = "nodev,nosuid,noexec,noatime"
-        try Tool("mount").must(["-t", "ext4", "-o", kind == .image ? "loop,\(options)" : options, device, place])
+        let result = try Tool("mount").run(["-t", "ext4", "-o", kind == .image ? "loop,\(options)" : options, device, place])
+        // One that was killed while the kernel was at it may have mounted it all the same.
+        guard try result.isDone || isMounted else { throw ProvisioningError("\(device) cannot be mounted at \(place): \(result.lastWords)") }
         try Path.setMode(place, 0o711)
     }
 
