@@ -77,6 +77,7 @@ let package = Package(
         .testTarget(name: "ControlTests", dependencies: ["Control", "Mail", "Unix"], swiftSettings: settings),
         .testTarget(name: "DKIMTests", dependencies: ["DKIM"], swiftSettings: settings),
         .testTarget(name: "DNSTests", dependencies: ["DNS"], swiftSettings: settings),
+        .testTarget(name: "ProvisioningTests", dependencies: ["Provisioning", "Control", "Mail", "Unix"], swiftSettings: settings),
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
     ]
 )
