@@ -21,6 +21,7 @@ extension MailboxRegister {
         try making.rename(name, to: directory)
         try directory.flush()
         try making.flush()
+        removeEmpty(MailboxRegister.making)
         try lock.close()
     }
 
@@ -51,6 +52,7 @@ extension MailboxRegister {
             if let source { try directory.directory(source).rename(name, to: leaving) } else { try directory.rename(name, to: leaving) }
             try leaving.flush()
             try directory.flush()
+            removeEmpty(MailboxRegister.making)
         }
         guard let mailbox = try read(name, in: MailboxRegister.leaving) else { throw ProvisioningError("there is no mailbox \(address.text): semail mailbox list shows those there are", .noMailbox) }
         for link in try directory.names() where !link.contains("@") && (try? directory.linkTarget(link)) == Array(name.utf8) { try directory.remove(link) }
@@ -68,8 +70,12 @@ extension MailboxRegister {
         let leaving = try directory.directory(MailboxRegister.leaving)
         try leaving.remove(try fileName(address))
         try leaving.flush()
+        removeEmpty(MailboxRegister.leaving)
         try lock.close()
     }
+
+    /// Whoever needs it next makes it, under the lock.
+    private func removeEmpty(_ name: String) { try? directory.removeDirectory(name) }
 
     /// Changes a mailbox's file in place.
     public func change(_ address: Address, _ body: (inout Mailbox) throws -> Void) throws {

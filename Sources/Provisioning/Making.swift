@@ -40,22 +40,19 @@ public struct Making: Sendable {
     public init(_ home: Home) { self.home = home }
 
     public func run(_ wish: Wish, report: Report = { _, _ in }) throws -> Outcome {
-        let owner = try Name.owner(wish.owner)
-        let lock = try OwnerLock(home, owner)
         let register = try MailboxRegister(home)
-        let reservation = try timed(.reserve, report) { try register.reserve(wish) }
-        let outcome: Outcome
-        switch reservation {
-        case .published(let mailbox):
+        if case .published(let mailbox) = try timed(.reserve, report, { try register.reserve(wish) }) {
             try register.complete(wish.address, mailbox)
-            outcome = .wasThere(mailbox)
-        case .begun(let mailbox): outcome = try complete(wish.address, mailbox, report)
+            return .wasThere(mailbox)
         }
-        try lock.release()
-        return outcome
+        if let outcome = try resume(wish.address, owner: wish.owner, report: report) { return outcome }
+        guard let (listed, inner) = try register.mailbox(of: wish.owner), inner == nil, let mailbox = listed.mailbox else {
+            throw ProvisioningError("\(wish.address.text) has been removed while it was made", .noMailbox)
+        }
+        return .wasThere(mailbox)
     }
 
-    /// Goes on with what was reserved and not published.
+    /// Goes on with what was reserved and not published; nil: there is no such thing.
     public func resume(_ address: Address, owner: String, report: Report = { _, _ in }) throws -> Outcome? {
         let lock = try OwnerLock(home, owner)
         guard let mailbox = try MailboxRegister(home).entries(MailboxRegister.making).first(where: { $0.address.key == address.key })?.mailbox else { return nil }
@@ -99,24 +96,4 @@ public struct Making: Sendable {
         report(step, .done(milliseconds: Clock.monotonicMilliseconds() - start))
         return result
     }
-}
-
-/// Who makes, changes or unmakes something of a person holds this: one at a time, provision's workers and the admin's commands.
-public struct OwnerLock: ~Copyable {
-    private let file: Descriptor
-
-    /// Waits a minute for whoever is at it.
-    public init(_ home: Home, _ owner: String) throws {
-        let locks = "\(home.run)/provision"
-        try Path.makeDirectory(locks, mode: 0o755)
-        let file = try Directory(locks).open(owner, .readWriteOrCreate)
-        let end = Clock.monotonicMilliseconds() + 60_000
-        while !Unix.Process.lock(file) {
-            guard Clock.monotonicMilliseconds() < end else { throw ProvisioningError("something has been done to the mailbox of \(owner) for a minute: try again") }
-            Unix.Process.sleep(milliseconds: 20)
-        }
-        self.file = file
-    }
-
-    public consuming func release() throws(SystemError) { try file.close() }
 }

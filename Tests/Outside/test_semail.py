@@ -432,8 +432,8 @@ def test_create_as_root_gives_each_a_user_of_its_own(root):
     assert root.json("mailbox", "create", "xredon", "Xredon@Semail.TEST") == {
         "address": "xredon@semail.test", "owner": "xredon", "uid": 30001, "gid": 30001,
         "maildir": str(root.maildir("xredon")), "state": "active", "isNew": True}
-    assert (root.home / "mailboxes/xredon@semail.test").read_text() == (
-        f"owner xredon\nuid 30001\ngid 30001\nmaildir {root.maildir('xredon')}\nstate active\n")
+    assert re.fullmatch(f"owner xredon\nuid 30001\ngid 30001\nmaildir {root.maildir('xredon')}\nstate active\nsince \\d+\n",
+                        (root.home / "mailboxes/xredon@semail.test").read_text())
     assert root.json("mailbox", "create", "ssow", "ssow@semail.test")["uid"] == 30002
     # Not that of somebody who has just gone.
     root.ok("mailbox", "delete", "--yes", "xredon@semail.test")

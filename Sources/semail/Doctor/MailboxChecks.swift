@@ -126,7 +126,7 @@ enum MailboxCheck {
                 found.note("\(entry.address.text) is made, and waits for the MX of its domain to point here", "nothing; semail mailbox delete \(entry.address.text) gives it up")
                 continue
             }
-            found.mend("the creation of \(entry.address.text) was interrupted", "run: semail mailbox create \(mailbox.owner) \(entry.address.text)")
+            found.note("the creation of \(entry.address.text) was interrupted", "run: semail mailbox create \(mailbox.owner) \(entry.address.text)")
         }
         let owners = Set(entries.compactMap { $0.mailbox?.owner })
         for name in (try? Directory(home.mounts).names()) ?? [] where !owners.contains(name) {
