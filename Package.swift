@@ -43,7 +43,7 @@ let package = Package(
         room("TLS", uses: ["COpenSSL", "Unix"]),
         room("DKIM", uses: ["Mail"]),
         room("Directory", uses: ["CLDAP", "Unix"]),
-        room("Provisioning", uses: ["Unix", "Mail", "Control"]),
+        room("Provisioning", uses: ["Unix", "Mail", "Control", "DKIM", "TLS"]),
 
         program("tcp-accept", uses: ["Unix", "Program"]),
         program("smtpd-session", uses: ["Unix", "Program", "Control", "Mail", "SMTP", "Queue"]),
@@ -66,7 +66,7 @@ let package = Package(
         .executableTarget(
             name: "semail",
             dependencies: [
-                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "DKIM", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings, linkerSettings: office),
 
