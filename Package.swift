@@ -51,6 +51,7 @@ let package = Package(
         program("maildir-deliver", uses: ["Unix", "Program", "Maildir"]),
         program("tls-wrap", uses: ["Unix", "Program", "TLS"]),
         program("remote-relay", uses: ["Unix", "Program", "Control", "Mail", "DNS", "TLS"]),
+        program("domain-check", uses: ["Unix", "Program", "DNS"]),
         program("dkim-sign", uses: ["Unix", "Program", "Control", "Mail", "DKIM", "TLS"]),
         program("auth-check", uses: ["Unix", "Program"]),
         program("sendmail", uses: ["Unix", "Program", "Control", "Mail"]),
