@@ -54,6 +54,7 @@ let package = Package(
         program("domain-check", uses: ["Unix", "Program", "DNS"]),
         program("dkim-sign", uses: ["Unix", "Program", "Control", "Mail", "DKIM", "TLS"]),
         program("auth-check", uses: ["Unix", "Program"]),
+        program("maildir-export", uses: ["Unix", "Program", "Control", "Mail"]),
         program("sendmail", uses: ["Unix", "Program", "Control", "Mail"]),
 
         // libldap has no static form that could look up a host's name.
