@@ -43,7 +43,7 @@ let package = Package(
         room("TLS", uses: ["COpenSSL", "Unix"]),
         room("DKIM", uses: ["Mail"]),
         room("Directory", uses: ["CLDAP", "Unix"]),
-        room("Provisioning", uses: ["Unix", "Mail", "Control"]),
+        room("Provisioning", uses: ["Unix", "Mail", "Control", "DKIM", "TLS"]),
 
         program("tcp-accept", uses: ["Unix", "Program"]),
         program("smtpd-session", uses: ["Unix", "Program", "Control", "Mail", "SMTP", "Queue"]),
@@ -51,8 +51,10 @@ let package = Package(
         program("maildir-deliver", uses: ["Unix", "Program", "Maildir"]),
         program("tls-wrap", uses: ["Unix", "Program", "TLS"]),
         program("remote-relay", uses: ["Unix", "Program", "Control", "Mail", "DNS", "TLS"]),
+        program("domain-check", uses: ["Unix", "Program", "DNS"]),
         program("dkim-sign", uses: ["Unix", "Program", "Control", "Mail", "DKIM", "TLS"]),
         program("auth-check", uses: ["Unix", "Program"]),
+        program("maildir-export", uses: ["Unix", "Program", "Control", "Mail"]),
         program("sendmail", uses: ["Unix", "Program", "Control", "Mail"]),
 
         // libldap has no static form that could look up a host's name.
@@ -66,7 +68,7 @@ let package = Package(
         .executableTarget(
             name: "semail",
             dependencies: [
-                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "DKIM", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings, linkerSettings: office),
 

@@ -97,6 +97,18 @@ public struct Mailboxes: ~Copyable {
         return .mailbox(address)
     }
 
+    /// The mailbox of an owner, whatever its state.
+    public func mailbox(ofOwner owner: String) throws(SystemError) -> Mailbox? {
+        guard !owner.contains("/"), !owner.contains("\0") else { return nil }
+        let target: [UInt8]
+        do throws(SystemError) { target = try directory.linkTarget("~" + owner) } catch {
+            if error.isMissing || error.isTooLong { return nil }
+            throw error
+        }
+        guard let address = Address(target), let mailbox = try find(address), mailbox.owner == owner else { return nil }
+        return mailbox
+    }
+
     /// Whether any mailbox lives under the domain.
     public func hosts(domain: [UInt8]) throws(SystemError) -> Bool {
         guard !domain.contains(0x2f), !domain.contains(0) else { return false }

@@ -6,11 +6,14 @@ public enum Record: Equatable, Sendable {
     case address([UInt8])
     /// RFC 1035 3.3.9; the name is without its last dot, and empty for the root.
     case exchanger(preference: UInt16, name: [UInt8])
+    /// RFC 1035 3.3.14; its strings joined, as SPF, DKIM and DMARC read them (RFC 7208 3.3).
+    case text([UInt8])
 }
 
 public enum RecordType: UInt16, Sendable {
     case a = 1
     case mx = 15
+    case txt = 16
     case aaaa = 28
 }
 
@@ -64,7 +67,23 @@ public struct Answer {
         case .mx:
             guard data.count > 2, let (name, _) = name(at: data.lowerBound + 2) else { return nil }
             return .exchanger(preference: UInt16(number(at: data.lowerBound)), name: name)
+        case .txt: return strings(data).map(Record.text)
         }
+    }
+
+    /// RFC 1035 3.3: one or more, each with its length in front; nil: they do not fill the data.
+    private func strings(_ data: Range<Int>) -> [UInt8]? {
+        guard !data.isEmpty else { return nil }
+        var text: [UInt8] = []
+        text.reserveCapacity(data.count)
+        var place = data.lowerBound
+        while place < data.upperBound {
+            let end = place + 1 + Int(message[place])
+            guard end <= data.upperBound else { return nil }
+            text += message[(place + 1)..<end]
+            place = end
+        }
+        return text
     }
 
     private func number(at place: Int) -> Int { Int(message[place]) << 8 | Int(message[place + 1]) }

@@ -28,6 +28,13 @@ public enum HostAddresses: Equatable, Sendable {
     case unknown
 }
 
+/// The texts that a name has.
+public enum Texts: Equatable, Sendable {
+    case found([[UInt8]])
+    case none
+    case unknown
+}
+
 public enum AddressFamily: Sendable { case ipv4, ipv6 }
 
 public final class Names {
@@ -70,6 +77,17 @@ public final class Names {
                 if case .address(let octets) = record { NetworkAddress(octets: octets) } else { nil }
             }
             return addresses.isEmpty ? .none : .found(addresses)
+        }
+    }
+
+    public func texts(of name: [UInt8]) -> Texts {
+        guard let name = DomainName.ascii(name) else { return .none }
+        switch ask(name, .txt) {
+        case .noSuchName, .noData: return .none
+        case .noAnswer: return .unknown
+        case .records(let records):
+            let texts = records.compactMap { record -> [UInt8]? in if case .text(let text) = record { text } else { nil } }
+            return texts.isEmpty ? .none : .found(texts)
         }
     }
 

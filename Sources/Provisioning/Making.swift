@@ -85,7 +85,7 @@ public struct Making: Sendable {
         guard mailbox.keep.zone != nil || mailbox.keep.isOwnDomain else { return }
         let keys = try DKIMKeys.ensure(home, domain: address.domainText)
         guard mailbox.keep.zone != nil else { return }
-        guard let zone = try Zone.open(home) else { throw ProvisioningError("the setting dns-server is empty, and \(address.text) needs records: set it, or delete the mailbox") }
+        guard let zone = try Zone.open(home, zone: mailbox.keep.zone) else { throw ProvisioningError("the setting dns-server is empty, and \(address.text) needs records: set it, or delete the mailbox") }
         try zone.add(address, owner: mailbox.owner, dkim: keys)
     }
 

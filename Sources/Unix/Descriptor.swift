@@ -205,6 +205,10 @@ public enum IO {
         return Status(result)
     }
 
+    public static func setOwner(_ raw: Int32, uid: UInt32, gid: UInt32) throws(SystemError) {
+        try check("fchown") { fchown(raw, uid, gid) }
+    }
+
     /// Waits until one of the descriptors can be read. Returns which; nil when the time is over.
     public static func waitReadable(_ raws: [Int32], milliseconds: Int?) throws(SystemError) -> [Bool]? {
         var polls = raws.map { pollfd(fd: $0, events: Int16(POLLIN), revents: 0) }

@@ -23,7 +23,7 @@ public struct Directory: ~Copyable {
         self.path = path
     }
 
-    private init(owning raw: Int32, path: String) {
+    init(owning raw: Int32, path: String) {
         descriptor = Descriptor(owning: raw)
         self.path = path
     }

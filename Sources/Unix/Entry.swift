@@ -56,10 +56,13 @@ public struct Entry: Equatable, Sendable {
     }
 
     /// A new file of just this mode and content, whatever the umask: named when it is whole and on stable storage. Fails if
-    /// the name is taken.
-    public static func makeFile(_ name: String, in directory: borrowing Directory, with bytes: [UInt8], mode: UInt32) throws(SystemError) {
+    /// the name is taken. `owner`: root makes it for somebody else.
+    public static func makeFile(
+        _ name: String, in directory: borrowing Directory, with bytes: [UInt8], mode: UInt32, owner: (uid: UInt32, gid: UInt32)? = nil
+    ) throws(SystemError) {
         let file = try directory.createUnnamed(mode: mode)
         if fchmod(file.raw, mode) < 0 { throw SystemError("chmod", directory.path + "/" + name) }
+        if let owner { try IO.setOwner(file.raw, uid: owner.uid, gid: owner.gid) }
         try IO.writeAll(file.raw, bytes)
         try IO.flush(file.raw)
         try directory.link(file, as: name)

@@ -13,7 +13,7 @@ let usage = """
     joined by commas: every port is then listened to on every address.
 
       -u USER    become USER once bound
-      -n USER    a user that PROGRAM may become, and no other; several joined by commas
+      -n USER    a user that PROGRAM may become, and no other; several joined by commas; or uids, as in 30000-59999
       -c N       at most N connections at once (default 200)
       -i N       at most N at once from one address (default 20; 0: no limit)
       -r N       at most N new ones a minute from one address (default 120; 0: no limit)

@@ -28,8 +28,8 @@ enum Arrows {
         "Mail": [],
         "SMTP": ["Mail"],
         "Unix": ["CUnix", "Glibc"],
-        // It makes what the others only read: control files and mailboxes.
-        "Provisioning": ["Unix", "Mail", "Control"],
+        // It makes what the others only read: control files, mailboxes, and keys that sign.
+        "Provisioning": ["Unix", "Mail", "Control", "DKIM", "TLS"],
         "DNS": ["Unix", "Mail", "CResolv"],
         "TLS": ["Unix", "COpenSSL"],
         "DKIM": ["Mail"],

@@ -39,6 +39,31 @@ import Testing
         #expect(answer.records(.aaaa, of: Self.asked) == [.address([UInt8](repeating: 1, count: 16))])
     }
 
+    private static func string(_ text: [UInt8]) -> [UInt8] { [UInt8(text.count)] + text }
+
+    @Test func stringsOfATextAreJoined() throws {
+        let first = [UInt8](repeating: 0x61, count: 255), whole = Self.string(first) + Self.string(Array("b c".utf8)) + Self.string([])
+        let answer = try #require(Answer(Self.message(3, Self.record(Self.question, 16, whole) + Self.record(Self.question, 16, [0]) + Self.record(Self.question, 16, [2, 0, 255]))))
+        #expect(answer.records(.txt, of: Self.asked) == [.text(first + Array("b c".utf8)), .text([]), .text([0, 255])])
+    }
+
+    /// No string at all, one that is longer than the record, a length behind the last.
+    @Test(arguments: [[], [1], [2, 0x61], [1, 0x61, 5], [1, 0x61, 255, 0x62]] as [[UInt8]]) func textsThatAreNone(_ data: [UInt8]) throws {
+        // What follows in the message is not read as part of it.
+        let records = Self.record(Self.question, 16, data) + Self.record(Self.question, 16, Self.string(Array("well".utf8)))
+        #expect(try #require(Answer(Self.message(2, records))).records(.txt, of: Self.asked) == [.text(Array("well".utf8))])
+    }
+
+    @Test func aTextAsLongAsAMessage() throws {
+        let data = [[UInt8]](repeating: Self.string([UInt8](repeating: 0x78, count: 255)), count: 255).flatMap { $0 }
+        #expect(try #require(Answer(Self.message(1, Self.record(Self.question, 16, data)))).records(.txt, of: Self.asked) == [.text([UInt8](repeating: 0x78, count: 255 * 255))])
+    }
+
+    @Test func textsOfAnAlias() throws {
+        let records = Self.record(Self.question, 5, Self.name("a.example")) + Self.record(Self.name("A.example"), 16, Self.string(Array("v=spf1".utf8)))
+        #expect(try #require(Answer(Self.message(2, records))).records(.txt, of: Self.asked) == [.text(Array("v=spf1".utf8))])
+    }
+
     @Test func aliasesAreFollowed() throws {
         let records = Self.record(Self.name("b.example"), 1, [192, 0, 2, 1]) + Self.record(Self.question, 5, Self.name("a.example")) + Self.record(Self.name("A.example"), 5, Self.name("B.example"))
         #expect(try #require(Answer(Self.message(3, records))).records(.a, of: Self.asked) == [.address([192, 0, 2, 1])])
@@ -74,13 +99,14 @@ import Testing
     /// Cut anywhere, changed anywhere: read or not, it never runs over the end.
     @Test func nothingRunsOverTheEnd() throws {
         let alias = Self.record(Self.question, 5, Self.name("a.example")), exchanger = Self.record(Self.name("a.example"), 15, [0, 10] + Self.question)
-        let whole = Self.message(3, alias + exchanger + Self.record(Self.question, 1, [1, 2, 3, 4]))
-        for end in 0..<whole.count { _ = Answer(Array(whole[..<end]))?.records(.mx, of: Self.asked) }
+        let text = Self.record(Self.name("a.example"), 16, Self.string(Array("a text".utf8)) + Self.string(Array("of two".utf8)))
+        let whole = Self.message(4, alias + exchanger + text + Self.record(Self.question, 1, [1, 2, 3, 4]))
+        for end in 0..<whole.count { for type in [RecordType.mx, .txt] { _ = Answer(Array(whole[..<end]))?.records(type, of: Self.asked) } }
         for place in whole.indices {
             for value in [0, 1, 0x3f, 0x40, 0x7f, 0xc0, 0xff] as [UInt8] {
                 var changed = whole
                 changed[place] = value
-                for type in [RecordType.a, .mx, .aaaa] { _ = Answer(changed)?.records(type, of: Self.asked) }
+                for type in [RecordType.a, .mx, .aaaa, .txt] { _ = Answer(changed)?.records(type, of: Self.asked) }
             }
         }
     }

@@ -6,14 +6,14 @@
 . "$root/etc/install/demo_network.sh"
 
 # The services' users, by number: no accounts are made. 60578 to 61183 is nobody's on Debian.
-demo_accept=60990 demo_smtpd=60991 demo_queue=60992 demo_log=60993 demo_tls=60994 demo_auth=60995 demo_remote=60996 demo_dkim=60997
+demo_accept=60990 demo_smtpd=60991 demo_queue=60992 demo_log=60993 demo_tls=60994 demo_auth=60995 demo_remote=60996 demo_dkim=60997 demo_portal=60998
 demo_made='' demo_filled='' demo_watch='' demo_supervisors=() demo_shown=''
 
 run_demo() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP PIPE
     trap end_demo EXIT
-    step 'Packages' packages "${build_packages[@]}" "${host_packages[@]}" python3
+    step 'Packages' packages "${build_packages[@]}" "${host_packages[@]}" python3 bind9-dnsutils
     step 'Programs: build' build
     step "Port $demo_port" check_demo_port
     step 'Home' make_demo_home
@@ -138,7 +138,7 @@ supervise() {
     SEMAIL_HOME=$demo_home SEMAIL_LIBEXEC=$demo_home/bin SEMAIL_LOG=$dir/log SEMAIL_LOG_USER=$demo_log \
         SEMAIL_ACCEPT_USER=$demo_accept:$demo_accept SEMAIL_SMTPD_USER=$demo_smtpd:$demo_smtpd SEMAIL_QUEUE_USER=$demo_queue:$demo_smtpd \
         SEMAIL_TLS_USER=$demo_tls:$demo_tls SEMAIL_AUTH_USER=$demo_auth:$demo_auth SEMAIL_REMOTE_USER=$demo_remote:$demo_remote \
-        SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim \
+        SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim SEMAIL_PORTAL_USER=$demo_portal:$demo_portal \
         setsid "$@" setpriv --pdeathsig HUP runsvdir "$dir/service" < /dev/null > "$dir/log/runsvdir" 2>&1 &
     demo_supervisors+=($!)
 }

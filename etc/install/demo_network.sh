@@ -1,6 +1,6 @@
 # install.sh --demo: its network, what is sent there, and how it went. Two hosts, joined by a cable:
 #
-#   mail.semail.test, 192.0.2.1, 2001:db8::1: SEMail, as it is installed, and named, which has the MX records
+#   mail.semail.test, 192.0.2.1, 2001:db8::1: SEMail, as it is installed, and named, which has the MX records and takes changes of semail.test
 #   mx.school.test, 192.0.2.2, 2001:db8::2: a Postfix
 #
 # Each is a network and mounts of its own that a sleeping process holds: with the process all of it is gone, also when this script is
@@ -26,6 +26,11 @@ make_network() {
     printf '%s: files\n' passwd group services protocols > "$demo_home/nsswitch.conf"
     printf 'hosts: files dns\n' >> "$demo_home/nsswitch.conf"
     list_names > "$demo_home/names"
+    list_house_names > "$demo_home/house.zone"
+    (umask 077 && make_tsig_key semail > "$demo_home/house.key")
+    install -m 0400 "$demo_home/house.key" "$demo_home/control/dns-key"
+    say semail.test > "$demo_home/control/domain"
+    say 127.0.0.1 > "$demo_home/control/dns-server"
     make_certificate "$demo_home/mx.school.test.pem" 0 0 mx.school.test
     hold house
     hold school
@@ -74,11 +79,18 @@ address() {
     if [ -e /proc/net/if_inet6 ]; then inside "$1" ip address add "2001:db8::$2/64" dev eth0 nodad; fi
 }
 
-# The zone of all names.
+# The zone semail.test: what is beneath it comes and goes with mailboxes.
+list_house_names() {
+    printf '%s\n' "\$TTL 60" 'semail.test. SOA mail.semail.test. hostmaster.semail.test. 1 60 60 60 60' 'semail.test. NS mail.semail.test.' \
+        'semail.test. MX 10 mail.semail.test.' 'mail.semail.test. A 192.0.2.1'
+    if [ -e /proc/net/if_inet6 ]; then say 'mail.semail.test. AAAA 2001:db8::1'; fi
+}
+
+# The zone of all other names.
 list_names() {
     local name number zeros='0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.8.b.d.0.1.0.0.2.ip6.arpa.'
     printf '%s\n' "\$TTL 60" '. SOA mail.semail.test. hostmaster.semail.test. 1 60 60 60 60' '. NS mail.semail.test.' \
-        'semail.test. MX 10 mail.semail.test.' 'school.test. MX 10 mx.school.test.'
+        'semail.test. NS mail.semail.test.' 'school.test. MX 10 mx.school.test.'
     while read -r name number; do
         printf '%s\n' "$name. A 192.0.2.$number" "$number.2.0.192.in-addr.arpa. PTR $name."
         if [ -e /proc/net/if_inet6 ]; then printf '%s\n' "$name. AAAA 2001:db8::$number" "$number.$zeros PTR $name."; fi

@@ -3,8 +3,8 @@
     demo_peers.py unpack
     demo_peers.py run PLACE HOUSE SCHOOL
 
-`run` starts named in the network of the process HOUSE, for the names in PLACE/names, and Postfix in that of SCHOOL, as the mail
-server of school.test. It says `ready`, and ends both when it is told to end. However it ends, nothing of them goes on.
+`run` starts named in the network of the process HOUSE, for the names in PLACE/names and for semail.test, whose names in PLACE/house.zone
+change as the key PLACE/house.key says, and Postfix in that of SCHOOL, as the mail server of school.test. It says `ready`, and ends both when it is told to end. However it ends, nothing of them goes on.
 """
 
 import contextlib
@@ -52,8 +52,12 @@ class Host:
 
 def start_named(place, host):
     """named, which knows every name of this network; it notes who asks for what."""
-    (place / "named").mkdir()
-    os.chown(place / "named", peers.account("nobody"), -1)
+    (place / "named").mkdir(mode=0o700)
+    # Of the zone that changes, named keeps the file itself, and a journal beside it.
+    for name in ("house.zone", "house.key"):
+        (place / name).rename(place / "named" / name)
+    for path in (place / "named", *(place / "named").iterdir()):
+        os.chown(path, peers.account("nobody"), -1)
     (place / "named.conf").write_text(f"""\
 options {{
     directory "{place}/named"; pid-file none; lock-file none; session-keyfile none;
@@ -61,7 +65,12 @@ options {{
     recursion no; dnssec-validation no; empty-zones-enable no; minimal-responses yes;
 }};
 controls {{ }};
+include "{place}/named/house.key";
 zone "." {{ type primary; file "{place}/names"; }};
+zone "semail.test" {{
+    type primary; file "{place}/named/house.zone"; allow-transfer {{ none; }};
+    update-policy {{ grant semail wildcard *.semail.test. MX TXT SRV CNAME; }};
+}};
 """)
     log = open(place / "named.log", "wb")
     command = peers.command("named", ["/usr/sbin/named", "-g", "-n", "1", "-u", "nobody", "-c", place / "named.conf"], [(place, place)])

@@ -7,11 +7,11 @@ settings=/etc/semail
 libexec=/usr/local/libexec/semail
 share=/usr/local/share/semail
 # semail-queue before semail-smtpd, whose group it is a member of: they go in this order.
-users=(semail-accept semail-queue semail-smtpd semail-tls semail-auth semail-remote semail-dkim semail-log)
+users=(semail-accept semail-queue semail-smtpd semail-tls semail-auth semail-remote semail-dkim semail-portal semail-log)
 # What each service starts.
 declare -A stages=(
     [inbound]='tcp-accept smtpd-session' [outbound]='tcp-accept smtpd-session' [outbound-tls]='tcp-accept tls-wrap smtpd-session'
-    [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign'
+    [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign' [export]='tcp-accept'
 )
 # The sendmail command, where programs expect it, and its other name. What is there already may be another's, and stays.
 sendmail_links=(/usr/sbin/sendmail /usr/local/sbin/sendmail /usr/local/bin/mailq)

@@ -2,8 +2,8 @@
 # Read by install.sh, which sets $root (the repository) and $usage.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail semail)
-services=(inbound outbound outbound-tls outbound-local auth qrunner)
+programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail domain-check maildir-export semail)
+services=(inbound outbound outbound-tls outbound-local auth qrunner export)
 
 # -- words -------------------------------------------------------------------
 
@@ -202,6 +202,15 @@ end_service() {
         sleep 0.1
     done
     return 1
+}
+
+# -- keys ------------------------------------------------------------------------
+
+# make_tsig_key NAME: a key that signs changes to a zone (RFC 8945), as named and nsupdate read it. tsig-keygen prints the same.
+make_tsig_key() {
+    local secret
+    secret=$(openssl rand -base64 32) || fail 'openssl made no key'
+    printf 'key "%s" {\n\talgorithm hmac-sha256;\n\tsecret "%s";\n};\n' "$1" "$secret"
 }
 
 # -- the first certificate -----------------------------------------------------
