@@ -62,6 +62,8 @@ public struct Layout: Sendable {
         d 0700 - - HOME/run/guesses
         d 0700 - - HOME/run/tls
         d 0711 - - HOME/mnt
+        d 0755 - - HOME/ssh
+        d 0755 - - HOME/run/containers
         d 0700 - - HOME/requests
         d 0700 - - HOME/volumes
         """

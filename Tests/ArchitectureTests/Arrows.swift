@@ -28,8 +28,9 @@ enum Arrows {
         "Mail": [],
         "SMTP": ["Mail"],
         "Unix": ["CUnix", "Glibc"],
-        // It makes what the others only read: control files and mailboxes.
-        "Provisioning": ["Unix", "Mail", "Control"],
+        // It makes what the others only read: control files and mailboxes. Engines of containers speak JSON, which Foundation knows: the room
+        // is the office's alone.
+        "Provisioning": ["Unix", "Mail", "Control", "FoundationEssentials"],
         "DNS": ["Unix", "Mail", "CResolv"],
         "TLS": ["Unix", "COpenSSL"],
         "DKIM": ["Mail"],
