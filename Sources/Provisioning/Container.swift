@@ -74,6 +74,8 @@ struct Container {
             "Privileged": false,
             // uids are the same inside and out, also where the engine shifts those of other containers.
             "UsernsMode": "host",
+            // The network has none; an address that the kernel makes by itself would get round the firewall of the bridge.
+            "Sysctls": Path.exists("/proc/sys/net/ipv6/conf/default") ? ["net.ipv6.conf.default.disable_ipv6": "1"] : [:],
             "RestartPolicy": ["Name": "unless-stopped"],
             "LogConfig": ["Type": "json-file", "Config": ["max-size": "1m", "max-file": "2"]],
         ]

@@ -49,10 +49,12 @@ public enum Firewall {
         table bridge semail
         delete table bridge semail
         table bridge semail {
-            # Between containers nothing passes, of whatever protocol.
+            # Between containers nothing passes: this is where a bridge hands on what comes in at one port and leaves by another. (The name of
+            # the bridge can be asked for on some kernels only; these addresses are on no other. Containers have no IPv6.)
             chain forward {
                 type filter hook forward priority 0; policy accept;
-                meta ibrname "\(Engine.bridge)" drop
+                ip saddr \(network.text) drop
+                arp saddr ip \(network.text) drop
             }
         }
 

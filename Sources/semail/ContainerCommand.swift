@@ -96,7 +96,7 @@ struct ContainerCommand: ParsableCommand {
                     throw Failure("nothing was changed")
                 }
             }
-            let lock = try OwnerLock(home, owner)
+            let lock = try OwnerLock(home, try Name.owner(owner))
             let (address, mailbox) = try MailboxRegister(home).addContainer(owner: owner)
             try engine.prepare()
             try engine.rebuild(mailbox, address)
