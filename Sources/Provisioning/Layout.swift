@@ -69,6 +69,7 @@ public struct Layout: Sendable {
         d 0755 - - HOME/run/provision
         d 0755 - - HOME/run/containers
         d 0755 - - HOME/run/dkim
+        d 0755 - - HOME/ssh
         d 0700 - - HOME/volumes
         """
 

@@ -75,8 +75,6 @@ public struct Making: Sendable {
 
     private func makeContainer(_ mailbox: Mailbox, _ address: Address) throws {
         guard mailbox.keep.container != nil, let engine = try Engine.open(home) else { return }
-        let keys = try SSHKeys(home)
-        try keys.makeHostKey(owner: mailbox.owner)
         try engine.prepare()
         try engine.ensure(mailbox, address)
     }

@@ -6,8 +6,6 @@ import Unix
 public struct Tool: Sendable {
     /// Where programs are looked for: PATH is whoever's who started us.
     private static let directories = ["/usr/sbin", "/usr/bin", "/sbin", "/bin", "/usr/local/sbin", "/usr/local/bin"]
-    /// Beyond this, what a program says is cut.
-    private static let outputLimit = 1 << 20
 
     /// How a program ended, and what it said.
     public struct Result: Sendable {
@@ -42,14 +40,14 @@ public struct Tool: Sendable {
         path = directory + "/" + name
     }
 
-    /// Runs it to its end; after so many seconds it is killed.
-    public func run(_ arguments: [String], input: [UInt8] = [], limitSeconds: Int = 120) throws -> Result {
+    /// Runs it to its end; after so many seconds it is killed. Beyond `outputOctets`, what it says is cut.
+    public func run(_ arguments: [String], input: [UInt8] = [], limitSeconds: Int = 120, outputOctets: Int = 1 << 20) throws -> Result {
         let standardInput = try Descriptor.pipe(), standardOutput = try Descriptor.pipe(), standardError = try Descriptor.pipe()
         let environment = Environment(["PATH=" + Tool.directories.joined(separator: ":"), "LANG=C.UTF-8", "DM_DISABLE_UDEV=\(Tool.disablesUdev)"])
         let pid = try Unix.Process.spawn(
             path, [name] + arguments, environment, descriptors: [standardInput.first.raw, standardOutput.second.raw, standardError.second.raw])
         let output = standardOutput.takeFirst(), errors = standardError.takeFirst()
-        let exchanged = try Tool.exchange(standardInput.takeSecond(), input, output, errors, seconds: limitSeconds)
+        let exchanged = try Tool.exchange(standardInput.takeSecond(), input, output, errors, seconds: limitSeconds, outputOctets)
         if exchanged == nil { Unix.Process.kill(pid, 9) }
         let status = try Unix.Process.wait(pid)
         guard let (said, complained) = exchanged else { throw ProvisioningError("\(name) did not end within \(limitSeconds) seconds and was killed") }
@@ -69,7 +67,7 @@ public struct Tool: Sendable {
 
     /// Writes all of the input and reads all of the output, whichever is possible. nil: the time is over.
     private static func exchange(
-        _ writing: consuming Descriptor, _ input: [UInt8], _ output: borrowing Descriptor, _ errors: borrowing Descriptor, seconds: Int
+        _ writing: consuming Descriptor, _ input: [UInt8], _ output: borrowing Descriptor, _ errors: borrowing Descriptor, seconds: Int, _ outputOctets: Int
     ) throws(SystemError) -> ([UInt8], [UInt8])? {
         let end = Clock.monotonicMilliseconds() + seconds * 1000
         for raw in [writing.raw, output.raw, errors.raw] { Socket.setNonblocking(raw) }
@@ -103,7 +101,7 @@ public struct Tool: Sendable {
             for (index, raw) in [output.raw, errors.raw].enumerated() where open[index] {
                 do throws(SystemError) {
                     let more = try IO.readSome(raw, limit: 65536)
-                    if more.isEmpty { open[index] = false } else if texts[index].count < outputLimit { texts[index] += more }
+                    if more.isEmpty { open[index] = false } else if texts[index].count < outputOctets { texts[index] += more }
                 } catch { if !error.wouldBlock { throw error } }
             }
         }

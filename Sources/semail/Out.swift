@@ -47,8 +47,8 @@ enum Out {
     }
 
     /// A question that only a person at a terminal can answer with yes.
-    static func confirms(_ question: String) throws -> Bool {
-        guard IO.isTerminal(Descriptor.standardInput) else { throw Failure("this removes mail for good: say --yes if you mean it") }
+    static func confirms(_ question: String, _ refusal: String = "this removes mail for good: say --yes if you mean it") throws -> Bool {
+        guard IO.isTerminal(Descriptor.standardInput) else { throw Failure(refusal) }
         try? IO.writeAll(Descriptor.standardError, Array("\(clean(question)) [y/N] ".utf8))
         let answer = readLine()?.lowercased() ?? ""
         return answer == "y" || answer == "yes"

@@ -18,7 +18,7 @@ struct Semail: ParsableCommand {
             A terminal gets tables, anything else tab-separated lines. The manual is semail(8).
             """,
         version: "semail (SEMail) \(version)",
-        subcommands: [InitCommand.self, MailboxCommand.self, QueueCommand.self, ConfigCommand.self, DKIMCommand.self, DoctorCommand.self])
+        subcommands: [InitCommand.self, MailboxCommand.self, QueueCommand.self, ConfigCommand.self, DKIMCommand.self, ContainerCommand.self, KeyCommand.self, DoctorCommand.self])
 
     /// What a command threw becomes a sentence; with --json, on standard output too.
     static func main() {

@@ -28,8 +28,9 @@ enum Arrows {
         "Mail": [],
         "SMTP": ["Mail"],
         "Unix": ["CUnix", "Glibc"],
-        // It makes what the others only read: control files, mailboxes, and keys that sign.
-        "Provisioning": ["Unix", "Mail", "Control", "DKIM", "TLS"],
+        // It makes what the others only read: control files, mailboxes, and keys that sign. Engines of containers speak JSON, which Foundation
+        // knows: the room is the office's alone.
+        "Provisioning": ["Unix", "Mail", "Control", "DKIM", "TLS", "FoundationEssentials"],
         "DNS": ["Unix", "Mail", "CResolv"],
         "TLS": ["Unix", "COpenSSL"],
         "DKIM": ["Mail"],

@@ -17,7 +17,7 @@ import Testing
         let targets = Dictionary(uniqueKeysWithValues: try SourceTree.targets().map { ($0.name, $0) })
         for file in try SourceTree.files("swift") {
             let declared = try #require(targets[file.module], "Package.swift has no target \(file.module)").uses
-            for used in file.imports where !["Glibc", "Foundation"].contains(used) && !declared.contains(used) { Issue.record("\(file.path) imports \(used), which Package.swift does not declare for \(file.module)") }
+            for used in file.imports where !["Glibc", "Foundation", "FoundationEssentials"].contains(used) && !declared.contains(used) { Issue.record("\(file.path) imports \(used), which Package.swift does not declare for \(file.module)") }
         }
     }
 

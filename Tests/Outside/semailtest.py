@@ -136,7 +136,7 @@ class Home:
                            ("queue/reason", 0o700), ("run", 0o711), ("mnt", 0o711),
                            ("requests", 0o700), ("volumes", 0o700), ("control/tls", 0o700),
                            ("control/dkim", 0o700), ("run/budgets", 0o700), ("run/guesses", 0o700),
-                           ("run/tls", 0o700)):
+                           ("run/tls", 0o700), ("run/containers", 0o755), ("ssh", 0o755)):
             self._make(name, mode)
         if self.services:
             for name, owner in (("run/budgets", SMTPD_USER), ("control/dkim", DKIM_USER)):

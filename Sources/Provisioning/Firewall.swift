@@ -1,0 +1,63 @@
+// What containers may send, and to whom: two tables of this host's nftables, called semail, beside whatever the engine and the admin
+// have there. A table of ours can only forbid; what it lets pass, others may still refuse.
+import Unix
+
+public enum Firewall {
+    /// Puts both tables in force in one step, in place of what they were.
+    static func load(_ network: ContainerNetwork) throws {
+        let nft = try Tool("nft")
+        let result = try nft.run(["-f", "-"], input: Array(rules(network).utf8))
+        guard result.isDone else { throw ProvisioningError("the firewall of the containers cannot be put in force: nft says: \(result.errors.split(whereSeparator: \.isNewline).first ?? "nothing")") }
+    }
+
+    /// For nft -f. Established is what this host has begun (SSH into a container) and the answers of the Internet.
+    public static func rules(_ network: ContainerNetwork) -> String {
+        """
+        table inet semail
+        delete table inet semail
+        table inet semail {
+            # To this host, by whichever of its addresses.
+            chain input {
+                type filter hook input priority -10; policy accept;
+                iifname "\(Engine.bridge)" jump to_host
+            }
+            chain to_host {
+                ct state established,related accept
+                ip saddr != \(network.text) drop
+                ip daddr \(network.gateway) tcp dport { 25, 587 } accept
+                drop
+            }
+            # To others and from them.
+            chain forward {
+                type filter hook forward priority -10; policy accept;
+                iifname "\(Engine.bridge)" jump to_others
+                oifname "\(Engine.bridge)" jump from_others
+            }
+            chain to_others {
+                oifname "\(Engine.bridge)" drop
+                meta nfproto ipv6 drop
+                ip saddr != \(network.text) drop
+                ct state established,related accept
+                # Mail goes out by the outgoing server. Who tries another way hears so at once.
+                tcp dport { 25, 465, 587 } reject with icmp type admin-prohibited
+            }
+            chain from_others {
+                ct state established,related accept
+                drop
+            }
+        }
+        table bridge semail
+        delete table bridge semail
+        table bridge semail {
+            # Between containers nothing passes: this is where a bridge hands on what comes in at one port and leaves by another. (The name of
+            # the bridge can be asked for on some kernels only; these addresses are on no other. Containers have no IPv6.)
+            chain forward {
+                type filter hook forward priority 0; policy accept;
+                ip saddr \(network.text) drop
+                arp saddr ip \(network.text) drop
+            }
+        }
+
+        """
+    }
+}

@@ -1,0 +1,2 @@
+# Where the mail of this container's owner is.
+export MAIL=/Maildir LANG="${LANG:-C.UTF-8}"
