@@ -92,7 +92,7 @@ extension MailboxRegister {
                 keep.container = container
             }
             keep.isOwnDomain = kind == .own && !wish.isAdmins
-            if kind == .free, try !control.text(.dnsServer).isEmpty { keep.zone = try control.text(.domain) }
+            if kind != .own, try !control.text(.dnsServer).isEmpty { keep.zone = try control.text(.domain) }
         }
         return Mailbox(owner: owner, uid: user.uid, gid: user.gid, maildir: maildir, keep: keep)
     }

@@ -30,6 +30,8 @@ public struct Unmaking: Sendable {
     private func removeRecords(_ mailbox: Mailbox, _ address: Address, _ register: borrowing MailboxRegister) throws {
         guard mailbox.keep.zone != nil || mailbox.keep.isOwnDomain else { return }
         if mailbox.keep.zone != nil, let zone = try Zone.open(home, zone: mailbox.keep.zone) { try zone.remove(address, owner: mailbox.owner) }
+        // The system's own keys stay.
+        if mailbox.keep.zone == address.domainText { return }
         let others = try register.entries() + register.entries(MailboxRegister.making)
         if !others.contains(where: { $0.address.domainText == address.domainText }) { try DKIMKeys.remove(home, domain: address.domainText) }
     }
