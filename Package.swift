@@ -68,7 +68,7 @@ let package = Package(
         .executableTarget(
             name: "semail",
             dependencies: [
-                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "TLS", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "TLS", "Directory", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings, linkerSettings: office),
 

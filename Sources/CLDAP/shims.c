@@ -58,11 +58,11 @@ static int connected(LDAP *ld, Sockbuf *socket, LDAPURLDesc *url, struct sockadd
 
 static void closing(LDAP *ld, Sockbuf *socket, struct ldap_conncb *callbacks) { (void)ld, (void)socket, (void)callbacks; }
 
-static int set_options(struct cldap *server, const char *authorities, int seconds)
+static int set_options(struct cldap *server, const char *authorities, int milliseconds)
 {
     const int version = LDAP_VERSION3, demand = LDAP_OPT_X_TLS_DEMAND, least = LDAP_OPT_X_TLS_PROTOCOL_TLS1_2;
     const int deref = LDAP_DEREF_NEVER, client = 0;
-    const struct timeval limit = { .tv_sec = seconds };
+    const struct timeval limit = { .tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000 };
     LDAP *ld = server->ld;
     int result;
     if ((result = ldap_set_option(ld, LDAP_OPT_PROTOCOL_VERSION, &version)) == LDAP_OPT_SUCCESS
@@ -81,7 +81,7 @@ static int set_options(struct cldap *server, const char *authorities, int second
     return result == LDAP_OPT_SUCCESS ? LDAP_SUCCESS : LDAP_PARAM_ERROR;
 }
 
-int cldap_open(const char *uri, const char *authorities, int wait_seconds, int limit_seconds, struct cldap **opened)
+int cldap_open(const char *uri, const char *authorities, int wait_milliseconds, int limit_milliseconds, struct cldap **opened)
 {
     int result;
     *opened = NULL;
@@ -90,10 +90,10 @@ int cldap_open(const char *uri, const char *authorities, int wait_seconds, int l
     struct cldap *server = calloc(1, sizeof *server);
     if (server == NULL) return LDAP_NO_MEMORY;
     server->callbacks = (struct ldap_conncb){ .lc_add = connected, .lc_del = closing, .lc_arg = server };
-    server->deadline_milliseconds = now() + limit_seconds * 1000LL;
+    server->deadline_milliseconds = now() + limit_milliseconds;
     if ((result = ldap_initialize(&server->ld, uri)) != LDAP_SUCCESS) { free(server); return result; }
     *opened = server;
-    if ((result = set_options(server, authorities, wait_seconds)) != LDAP_SUCCESS) return result;
+    if ((result = set_options(server, authorities, wait_milliseconds)) != LDAP_SUCCESS) return result;
     return ldap_connect(server->ld);
 }
 

@@ -66,6 +66,7 @@ public struct Setting: Sendable {
     public static let ldapBase = Setting("ldap-base", .text, "", "entry of the directory under which users are")
     public static let ldapFilter = Setting("ldap-filter", .text, "(uid=%u)", "which entry of the directory is a user's; %u is the user")
     public static let ldapBindDN = Setting("ldap-bind-dn", .text, "", "entry that searches the directory, if not everybody may")
+    public static let ldapManagerDN = Setting("ldap-manager-dn", .text, "", "entry that writes to the directory; over ldapi, root does if empty")
     public static let ldapTLS = Setting("ldap-tls", .text, "starttls", "how ldap:// is protected: starttls or none")
     public static let ldapCA = Setting("ldap-ca", .text, "/etc/ssl/certs/ca-certificates.crt", "certificates of the authorities that the directory's is checked by")
 
@@ -74,7 +75,7 @@ public struct Setting: Sendable {
         errorPause, idleTime, sessionTime, hops, queueLifetime, deliveries, mailboxUids, sessions, sessionsPerAddress,
         connectionsPerMinute,
         authWithoutTLS, messagesPerHour, recipientsPerHour, outboundAddresses, routes, connections, connectionsPerDestination, delayNotice,
-        ldapURI, ldapBase, ldapFilter, ldapBindDN, ldapTLS, ldapCA,
+        ldapURI, ldapBase, ldapFilter, ldapBindDN, ldapManagerDN, ldapTLS, ldapCA,
     ] + ofHomes
 
     /// Octets, seconds or a plain number, by the setting's kind; nil if the text is none.

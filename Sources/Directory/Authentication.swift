@@ -1,6 +1,7 @@
 // "Are these the right user and password?", asked of the directory: exactly one entry has the user's name, and the directory lets that
 // entry in with the password. Nothing of an entry leaves this room but the name, home and shell of a user who has proved to be that.
 import CLDAP
+import Unix
 
 /// A user as the directory knows them.
 public struct DirectoryUser: Equatable, Sendable {
@@ -10,13 +11,22 @@ public struct DirectoryUser: Equatable, Sendable {
     public let home: String?
     /// nil: the directory does not say.
     public let shell: String?
+    public let membership: AdminMembership
 
     /// For those who tell each other of users.
-    public init(uid: String, home: String?, shell: String?) {
+    public init(uid: String, home: String?, shell: String?, membership: AdminMembership) {
         self.uid = uid
         self.home = home
         self.shell = shell
+        self.membership = membership
     }
+}
+
+/// Whether a user is one of the administrators.
+public enum AdminMembership: Equatable, Sendable {
+    case member, none
+    /// That cannot be told, and why: such a user is none.
+    case unknown(String)
 }
 
 /// What the directory says of a user and a password.
@@ -39,21 +49,34 @@ public struct UserDirectory: Sendable {
     /// Connects to nobody yet.
     public init(_ settings: DirectorySettings) { self.settings = settings }
 
-    /// Asks the servers in their order until one has an answer. `user` as a stranger typed it. Takes at most five seconds per server,
-    /// beside what looking up its host's name takes.
-    public func authenticate(_ user: [UInt8], _ password: borrowing Secret) -> DirectoryAnswer {
-        guard 1...255 ~= user.count, !user.contains(0) else { return .refused(.malformed) }
+    /// Asks the servers in their order, those to be avoided last, until one has an answer. `user` as a stranger typed it. Takes at most
+    /// five seconds per server, beside what looking up its host's name takes. `silent`: servers that had no answer and cost time.
+    public func authenticate(_ user: [UInt8], _ password: borrowing Secret, avoiding avoided: [String] = []) -> (answer: DirectoryAnswer, silent: [String]) {
+        guard 1...255 ~= user.count, !user.contains(0) else { return (.refused(.malformed), []) }
         // A bind with a name and no password succeeds, as nobody (RFC 4513 5.1.2). What a NUL ends early would be such a one.
-        guard 1...512 ~= password.count, password.isPlain else { return .refused(.malformed) }
-        var reason = ""
-        for server in settings.servers {
-            do throws(Unavailable) { return try ask(server, user, password) } catch { reason = error.text }
+        guard 1...512 ~= password.count, password.isPlain else { return (.refused(.malformed), []) }
+        let servers = settings.servers.filter { !avoided.contains($0) } + settings.servers.filter(avoided.contains)
+        var reason = "", silent: [String] = []
+        for (index, server) in servers.enumerated() {
+            let started = Clock.monotonicMilliseconds()
+            do throws(Unavailable) { return (try ask(server, index < servers.count - 1 ? .first : .last, user, password), silent) } catch { reason = error.text }
+            // One that refuses connections may be back at any moment, and asking it costs nothing.
+            if Clock.monotonicMilliseconds() - started > 500 { silent.append(server) }
         }
-        return .unavailable(reason)
+        return (.unavailable(reason), silent)
     }
 
-    private func ask(_ server: String, _ user: [UInt8], _ password: borrowing Secret) throws(Unavailable) -> DirectoryAnswer {
-        let connection = try DirectoryConnection.open(server, settings)
+    /// Whether a server could be asked about users: it answers, lets the searcher in, and has the base. For a doctor; of nobody in particular.
+    public func look(at server: String) throws(DirectoryFault) {
+        do throws(Unavailable) {
+            let connection = try DirectoryConnection.open(server, settings, .last)
+            if !settings.searcher.isEmpty { try connection.bind(settings.searcher, password: settings.searcherPassword) }
+            _ = try connection.search(settings.base, settings.filter.text(Array("semail-doctor".utf8)), ["uid"])
+        } catch { throw DirectoryFault(text: error.text) }
+    }
+
+    private func ask(_ server: String, _ patience: Patience, _ user: [UInt8], _ password: borrowing Secret) throws(Unavailable) -> DirectoryAnswer {
+        let connection = try DirectoryConnection.open(server, settings, patience)
         if !settings.searcher.isEmpty { try connection.bind(settings.searcher, password: settings.searcherPassword) }
         let found = try connection.search(
             settings.base, settings.filter.text(user), settings.filter.attributes + ["uid", "homeDirectory", "loginShell"])
@@ -67,14 +90,28 @@ public struct UserDirectory: Sendable {
         let uids = found.values("uid")
         guard let uid = uids.count == 1 ? uids[0] : uids.first(where: { UserDirectory.isSame($0, user) }) else { return .refused(.ambiguous) }
 
+        var membership = AdminMembership.none
         let code = try found.withName { name throws(Unavailable) in
             guard let name, name.pointee != 0 else { return LDAP_INVALID_CREDENTIALS }
+            // Before the bind: it is the searcher who may look at groups, and perhaps not the user.
+            membership = membershipOf(String(cString: name), uid, connection)
             return try check(connection, name, password)
         }
         guard code == LDAP_SUCCESS else { return .refused(.password) }
         guard let name = UserDirectory.text(uid) else { return .refused(.malformed) }
         return .accepted(DirectoryUser(
-            uid: name, home: found.values("homeDirectory").first.flatMap(UserDirectory.text), shell: found.values("loginShell").first.flatMap(UserDirectory.text)))
+            uid: name, home: found.values("homeDirectory").first.flatMap(UserDirectory.text), shell: found.values("loginShell").first.flatMap(UserDirectory.text),
+            membership: membership))
+    }
+
+    /// The group's own entry, compared by the directory; groups within groups are not looked into. A group that cannot be looked at makes
+    /// nobody an administrator, and keeps nobody out.
+    private func membershipOf(_ name: String, _ uid: [UInt8], _ connection: borrowing DirectoryConnection) -> AdminMembership {
+        if settings.adminGroup.isEmpty { return .none }
+        let entry = Filter.escaped(Array(name.utf8)), value = Filter.escaped(uid)
+        do throws(Unavailable) {
+            return try connection.matches(settings.adminGroup, "(|(member=\(entry))(uniqueMember=\(entry))(memberUid=\(value)))") ? .member : .none
+        } catch { return .unknown(error.text) }
     }
 
     /// LDAP_SUCCESS, or LDAP_INVALID_CREDENTIALS for every way of saying no; all else is the server's trouble.

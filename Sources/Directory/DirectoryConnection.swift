@@ -8,32 +8,44 @@ struct Unavailable: Error {
     let text: String
 }
 
-struct DirectoryConnection: ~Copyable {
-    /// For connecting, and for each answer.
-    private static let waitSeconds = 3
+/// How long a server is waited for.
+struct Patience {
+    let connectMilliseconds: Int
+    let answerMilliseconds: Int
     /// For all of it: a server that lets each answer take its time is no better than one that is dead.
-    private static let limitSeconds = 5
+    let limitMilliseconds: Int
 
+    /// The only server that is left.
+    static let last = Patience(connectMilliseconds: 3000, answerMilliseconds: 3000, limitMilliseconds: 5000)
+    /// There is another. A SYN that was lost is sent again after one second.
+    static let first = Patience(connectMilliseconds: 1500, answerMilliseconds: 3000, limitMilliseconds: 5000)
+    /// Changes, which an administrator waits for; the limit is for each.
+    static let changes = Patience(connectMilliseconds: 5000, answerMilliseconds: 30_000, limitMilliseconds: 30_000)
+}
+
+struct DirectoryConnection: ~Copyable {
+    private let patience: Patience
     private let server: UnsafeMutablePointer<cldap>
-    private let address: String
+    let address: String
 
-    private var handle: OpaquePointer { server.pointee.ld }
+    var handle: OpaquePointer { server.pointee.ld }
 
-    private init(owning server: UnsafeMutablePointer<cldap>, _ address: String) {
+    private init(owning server: UnsafeMutablePointer<cldap>, _ address: String, _ patience: Patience) {
         self.server = server
         self.address = address
+        self.patience = patience
     }
 
     deinit { cldap_close(server) }
 
     /// Connects, with TLS if that is meant.
-    static func open(_ address: String, _ settings: DirectorySettings) throws(Unavailable) -> DirectoryConnection {
+    static func open(_ address: String, _ settings: DirectorySettings, _ patience: Patience) throws(Unavailable) -> DirectoryConnection {
         let startsTLS = settings.startsTLS && address.hasPrefix("ldap://")
         let isSecure = startsTLS || address.hasPrefix("ldaps://")
         var raw: UnsafeMutablePointer<cldap>?
-        let result = cldap_open(address, isSecure ? settings.authorities : nil, Int32(waitSeconds), Int32(limitSeconds), &raw)
+        let result = cldap_open(address, isSecure ? settings.authorities : nil, Int32(patience.connectMilliseconds), Int32(patience.limitMilliseconds), &raw)
         guard let raw else { throw Unavailable(text: "\(address): \(String(cString: ldap_err2string(result))): it is no address of a directory") }
-        let connection = DirectoryConnection(owning: raw, address)
+        let connection = DirectoryConnection(owning: raw, address, patience)
         guard result == LDAP_SUCCESS else {
             if result == LDAP_PARAM_ERROR, isSecure { throw Unavailable(text: "\(settings.authorities) cannot be read, or has no certificates in it") }
             throw raw.pointee.has_connected != 0 && isSecure ? connection.untrusted(settings) : connection.unavailable("connect", result)
@@ -61,6 +73,22 @@ struct DirectoryConnection: ~Copyable {
         let parsed = ldap_parse_result(handle, answer, &code, nil, nil, nil, nil, 1)
         guard parsed == LDAP_SUCCESS else { throw unavailable("bind", parsed) }
         return code
+    }
+
+    /// As whom the kernel says this process is (RFC 4422, appendix A): on ldapi:// alone.
+    func bindAsThisProcess() throws(Unavailable) {
+        var id: Int32 = -1
+        var byte: CChar = 0
+        // Credentials that are there and empty: whom I want to be is who I am (RFC 4422 A.1). Without any the server would ask.
+        let sent = withUnsafeMutablePointer(to: &byte) { empty in
+            var credentials = berval(bv_len: 0, bv_val: empty)
+            return ldap_sasl_bind(handle, "", "EXTERNAL", &credentials, nil, nil, &id)
+        }
+        guard sent == LDAP_SUCCESS else { throw unavailable("bind", sent) }
+        var code: Int32 = 0
+        let parsed = ldap_parse_result(handle, try wait(id, "bind"), &code, nil, nil, nil, nil, 1)
+        guard parsed == LDAP_SUCCESS else { throw unavailable("bind", parsed) }
+        guard code == LDAP_SUCCESS else { throw unavailable("bind (SASL EXTERNAL)", code) }
     }
 
     func bind(_ name: String, password: [UInt8]) throws(Unavailable) {
@@ -100,7 +128,7 @@ struct DirectoryConnection: ~Copyable {
     func search(_ base: String, _ filter: String, _ attributes: [String]) throws(Unavailable) -> Found {
         var names: [UnsafeMutablePointer<CChar>?] = attributes.map { ldap_strdup($0) } + [nil]
         defer { names.forEach { ldap_memfree($0) } }
-        var limit = timeval(tv_sec: DirectoryConnection.waitSeconds, tv_usec: 0)
+        var limit = timeval(tv_sec: patience.answerMilliseconds / 1000, tv_usec: 0)
         var id: Int32 = -1
         // Two, to tell one from several.
         let sent = ldap_search_ext(handle, base, LDAP_SCOPE_SUBTREE, filter, &names, 0, nil, nil, &limit, 2, &id)
@@ -114,8 +142,11 @@ struct DirectoryConnection: ~Copyable {
         return found
     }
 
-    private func wait(_ id: Int32, _ operation: String) throws(Unavailable) -> OpaquePointer {
-        let left = min(DirectoryConnection.waitSeconds * 1000, Int(server.pointee.deadline_milliseconds) - Clock.monotonicMilliseconds())
+    /// The time for all begins anew.
+    func renew() { server.pointee.deadline_milliseconds = Int64(Clock.monotonicMilliseconds() + patience.limitMilliseconds) }
+
+    func wait(_ id: Int32, _ operation: String) throws(Unavailable) -> OpaquePointer {
+        let left = min(patience.answerMilliseconds, Int(server.pointee.deadline_milliseconds) - Clock.monotonicMilliseconds())
         guard left > 0 else { throw Unavailable(text: "\(address): \(operation): it takes too long") }
         var limit = timeval(tv_sec: left / 1000, tv_usec: left % 1000 * 1000)
         var answer: OpaquePointer?

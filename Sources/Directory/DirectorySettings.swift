@@ -1,29 +1,38 @@
 // How the directory is reached and searched: the values of control files, checked once. They are an admin's, and trusted.
 
-/// A setting that cannot be used, in words that say what to do.
+/// A setting that cannot be used, or something that the directory does not do, in words that say what to do.
 public struct DirectoryFault: Error, Equatable {
     /// A sentence.
     public let text: String
+    /// It is about one entry: the next may fare better.
+    public let isOfEntry: Bool
+
+    public init(text: String, isOfEntry: Bool = false) {
+        self.text = text
+        self.isOfEntry = isOfEntry
+    }
 }
 
 /// How the directory is reached and searched.
 public struct DirectorySettings: Sendable {
     /// `ldapi:///`, `ldaps://ldap.example.org`, `ldap://192.0.2.1:3890`; asked in this order.
-    let servers: [String]
+    public let servers: [String]
     /// The entry under which users are.
-    let base: String
+    public let base: String
     let filter: Filter
     /// Who searches; empty: nobody in particular.
     let searcher: String
     let searcherPassword: [UInt8]
     /// On `ldap://`: no password crosses the network in the clear.
-    let startsTLS: Bool
+    public let startsTLS: Bool
     /// A file of certificates.
     public let authorities: String
+    /// The entry whose members are administrators; empty: nobody is.
+    public let adminGroup: String
 
-    /// As in the control files ldap-uri, ldap-base, ldap-filter, ldap-bind-dn, ldap-bind-password, ldap-tls, ldap-ca.
+    /// As in the control files ldap-uri, ldap-base, ldap-filter, ldap-bind-dn, ldap-bind-password, ldap-tls, ldap-ca, ldap-admin-group.
     public init(
-        servers: String, base: String, filter: String, searcher: String, searcherPassword: [UInt8], tls: String, authorities: String
+        servers: String, base: String, filter: String, searcher: String, searcherPassword: [UInt8], tls: String, authorities: String, adminGroup: String
     ) throws(DirectoryFault) {
         self.servers = servers.split(separator: " ").map(String.init)
         guard !self.servers.isEmpty else { throw DirectoryFault(text: "control/ldap-uri names no server") }
@@ -43,5 +52,6 @@ public struct DirectorySettings: Sendable {
         self.searcherPassword = searcherPassword
         startsTLS = tls == "starttls"
         self.authorities = authorities
+        self.adminGroup = adminGroup
     }
 }

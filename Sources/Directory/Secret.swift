@@ -15,6 +15,13 @@ public struct Secret: ~Copyable {
         if source.count > 0 { cldap_wipe(source.baseAddress, source.count) }
     }
 
+    /// For what is a copy already; the source stays as it is.
+    public init(copying source: [UInt8]) {
+        room = .allocate(byteCount: max(1, source.count), alignment: 1)
+        count = source.count
+        room.copyBytes(from: source)
+    }
+
     deinit {
         cldap_wipe(room.baseAddress, room.count)
         room.deallocate()
@@ -23,5 +30,7 @@ public struct Secret: ~Copyable {
     /// With no NUL in it: what a C library could take for an end.
     var isPlain: Bool { !room[..<count].contains(0) }
 
-    func withBytes<Result>(_ body: (UnsafeMutablePointer<CChar>) -> Result) -> Result { body(room.baseAddress!.assumingMemoryBound(to: CChar.self)) }
+    func withBytes<Result, Failure: Error>(_ body: (UnsafeMutablePointer<CChar>) throws(Failure) -> Result) throws(Failure) -> Result {
+        try body(room.baseAddress!.assumingMemoryBound(to: CChar.self))
+    }
 }

@@ -17,12 +17,15 @@ public struct User: Equatable, Sendable {
         self.supplementary = supplementary
     }
 
-    /// `semail-smtpd`, or numbers: `30001` or `30001:30001`. nil: there is no such user.
+    /// `semail-smtpd`, or numbers: `30001`, `30001:30001`, or with more groups `30001:30001:30002`, as runit's chpst has them: several
+    /// users stand in lists with commas. nil: there is no such user.
     public init?(_ text: String) {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         if let uid = UInt32(parts[0]), uid != UInt32.max {
-            guard parts.count <= 2, let gid = parts.count == 2 ? UInt32(parts[1]) : uid else { return nil }
-            self.init(name: text, uid: uid, gid: gid)
+            let groups = parts.dropFirst().compactMap { UInt32($0) }.filter { $0 != UInt32.max }
+            // The kernel takes 65536; nobody has use for more than a few.
+            guard groups.count == parts.count - 1, groups.count <= 32 else { return nil }
+            self.init(name: text, uid: uid, gid: groups.first ?? uid, supplementary: Array(groups.dropFirst()))
             return
         }
         guard parts.count == 1, let entry = User.lines("/etc/passwd").first(where: { $0.first == text }),

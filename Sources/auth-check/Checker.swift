@@ -5,6 +5,7 @@ import Unix
 
 struct Checker {
     enum Outcome {
+        /// The owner; behind a TAB, what else is known of them.
         case accepted(String)
         case refused
         case unavailable(String)
@@ -22,7 +23,7 @@ struct Checker {
         let path = try Process.find(command[0], environment)
         // What it does not set must not look as if it had.
         var environment = environment
-        for name in ["USER", "HOME", "SHELL"] { environment[name] = nil }
+        for name in ["USER", "HOME", "SHELL", "SEMAIL_ADMIN"] { environment[name] = nil }
         let signals = try Signals([Signals.childEnded])
         let question = try Descriptor.pipe(), answer = try Descriptor.pipe()
         let nothing = try Path.openReadWrite("/dev/null")
@@ -95,13 +96,14 @@ struct Checker {
     }
 }
 
-/// `auth-check --ok`: the password is right, and the checkpassword program has set USER.
+/// `auth-check --ok`: the password is right, and the checkpassword program has set USER, and SEMAIL_ADMIN for an administrator.
 func sayWho(_ environment: Environment) -> Ending {
     let user = Array((environment["USER"] ?? "").utf8)
     guard 1...255 ~= user.count, user.allSatisfy({ $0 > 0x20 && $0 != 0x7f && $0 != 0x2f }) else {
         Log.error("nobody", .bytes("user", user))
         return .tryAgain
     }
-    try? IO.writeAll(Descriptor.standardOutput, Array("ok ".utf8) + user + [0x0a])
+    let rank = environment["SEMAIL_ADMIN"] == "1" ? Array("\tadmin".utf8) : []
+    try? IO.writeAll(Descriptor.standardOutput, Array("ok ".utf8) + user + rank + [0x0a])
     return .done
 }

@@ -9,8 +9,9 @@ import Unix
 let usage = """
     usage: auth-check [-u USER] [-d DIR] [-l N] [-w SECONDS] [-t SECONDS] CHECKPASSWORD [ARG...]
     Reads CLIENT NUL USER NUL PASSWORD NUL on standard input, has the program CHECKPASSWORD decide, and answers with a
-    line: "ok OWNER", "no", "slow SECONDS" (too many were wrong lately; nobody was asked) or "later REASON". Wrong
-    passwords are counted for each client and each user; after some, answers are slow, and after more there are none.
+    line: "ok OWNER" (behind a TAB "admin", for an administrator), "no", "slow SECONDS" (too many were wrong lately;
+    nobody was asked) or "later REASON". Wrong passwords are counted for each client and each user; after some, answers
+    are slow, and after more there are none.
 
       -u USER     become USER first
       -d DIR      where the counts are (default \(Guesses.installed))

@@ -46,7 +46,7 @@ func directorySettings(_ home: Home) throws -> DirectorySettings {
         if try !control.text(.ldapBindDN).isEmpty { password = Array(try Path.contents(home.control + "/ldap-bind-password", limit: 1024).prefix { $0 != 0x0a && $0 != 0 }) }
         return try DirectorySettings(
             servers: control.text(.ldapURI), base: control.text(.ldapBase), filter: control.text(.ldapFilter), searcher: control.text(.ldapBindDN),
-            searcherPassword: password, tls: control.text(.ldapTLS), authorities: control.text(.ldapCA))
+            searcherPassword: password, tls: control.text(.ldapTLS), authorities: control.text(.ldapCA), adminGroup: control.text(.ldapAdminGroup))
     } catch let error as ControlError {
         throw Fatal(error.text)
     } catch let error as DirectoryFault {

@@ -11,7 +11,8 @@ let usage = """
     usage: checkpassword-ldap [-u USER] PROGRAM [ARG...] 3< CREDENTIALS
     Reads NAME NUL PASSWORD NUL TIMESTAMP NUL from descriptor 3 and asks the directory that the control files
     ldap-* of SEMAIL_HOME (default \(Home.installed)) name. NAME is a uid of the directory, or the address of a
-    mailbox, which stands for its owner. If the password is right, runs PROGRAM with USER, HOME and SHELL set.
+    mailbox, which stands for its owner. If the password is right, runs PROGRAM with USER, HOME and SHELL set, and
+    SEMAIL_ADMIN=1 for a member of the group that the setting ldap-admin-group names.
     Exit codes: those of PROGRAM; 1 wrong, 2 wrong call, 111 the directory does not answer.
 
       -u USER    become USER first
@@ -32,7 +33,10 @@ func check(_ options: inout Options, _ environment: Environment) throws -> Direc
     guard let credentials = try Credentials.read() else { throw UsageError("descriptor 3 has no NAME NUL PASSWORD NUL TIMESTAMP NUL of at most 512 octets") }
     let name = credentials.name
     guard let user = try owner(name, home) else { refuse(name, "mailbox") }
-    switch try Asker.ask(settings, user, credentials.password, environment) {
+    let silent = SilentServers(directory: home.run + "/guesses")
+    let outcome = try Asker.ask(settings, user, credentials.password, avoiding: silent.among(settings.servers))
+    silent.remember(outcome.silent)
+    switch outcome.answer {
     case .accepted(let found): return found
     case .refused(let why): refuse(name, why.rawValue)
     case .unavailable(let reason): throw Fatal(reason)
@@ -55,6 +59,8 @@ Program.run(usage) { options, environment in
     environment["USER"] = user.uid
     environment["HOME"] = user.home ?? "/"
     environment["SHELL"] = user.shell ?? "/bin/sh"
+    environment["SEMAIL_ADMIN"] = user.membership == .member ? "1" : nil
+    if case .unknown(let reason) = user.membership { Log.warning("group", .text("reason", reason)) }
     try Sandbox.noNewPrivileges()
     try Process.exec(Process.find(options.remaining[0], environment), options.remaining, environment)
 }

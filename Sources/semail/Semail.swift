@@ -4,6 +4,7 @@
 // from strangers (the queue, Maildirs) it only counts and shows, with control characters made visible.
 import ArgumentParser
 import Control
+import Directory
 import Program
 import Provisioning
 import Unix
@@ -12,13 +13,13 @@ import Unix
 struct Semail: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "semail",
-        abstract: "Looks after a SEMail home: mailboxes, queue, settings.",
+        abstract: "Looks after a SEMail home: mailboxes, queue, people, settings.",
         discussion: """
             --home DIR and --json go with every command. The home is --home, else SEMAIL_HOME, else \(Home.installed). \
             A terminal gets tables, anything else tab-separated lines. The manual is semail(8).
             """,
         version: "semail (SEMail) \(version)",
-        subcommands: [InitCommand.self, MailboxCommand.self, QueueCommand.self, ConfigCommand.self, DKIMCommand.self, ContainerCommand.self, KeyCommand.self, DoctorCommand.self])
+        subcommands: [InitCommand.self, MailboxCommand.self, QueueCommand.self, UserCommand.self, ConfigCommand.self, DKIMCommand.self, ContainerCommand.self, KeyCommand.self, DoctorCommand.self])
 
     /// What a command threw becomes a sentence; with --json, on standard output too.
     static func main() {
@@ -111,6 +112,7 @@ struct Failure: Error {
         case let error as Failure: error.text
         case let error as ProvisioningError: error.text
         case let error as ControlError: error.text
+        case let error as DirectoryFault: error.text
         case let error as SystemError: error.isNotAllowed ? "\(error.text): run it as root, or as the user whose home it is" : error.text
         default: nil
         }

@@ -44,7 +44,8 @@ enum Submission {
             Log.error("authentication", .text("reason", error.text))
             return .unavailable
         }
-        let words = String(decoding: answer, as: UTF8.self).split(separator: " ", maxSplits: 1)
+        // What stands behind a TAB is for others.
+        let words = String(decoding: answer.prefix { $0 != 0x09 }, as: UTF8.self).split(separator: " ", maxSplits: 1)
         switch words.first {
         case "ok" where words.count == 2:
             do throws(SystemError) {

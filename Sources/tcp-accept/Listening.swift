@@ -32,9 +32,11 @@ func listenLocally(_ path: String, _ access: String?, _ backlog: Int) throws -> 
     let listener = try Listener(path: path, backlog: backlog)
     if let access {
         let parts = access.split(separator: ":").map(String.init)
-        guard parts.count == 2, let mode = UInt32(parts[0], radix: 8), mode <= 0o777 else { throw UsageError("\(access) is no MODE:GROUP such as 0660:semail-smtpd") }
+        guard 2...3 ~= parts.count, let mode = UInt32(parts[0], radix: 8), mode <= 0o777 else { throw UsageError("\(access) is no MODE:GROUP such as 0660:semail-smtpd, and no MODE:GROUP:OWNER") }
         guard let group = UInt32(parts[1]) ?? User.group(parts[1]) else { throw Fatal("there is no group \(parts[1])", .failed) }
-        try Path.setOwner(path, uid: User.current.uid, gid: group)
+        var owner = User.current.uid
+        if parts.count == 3 { owner = try Program.user(parts[2]).uid }
+        try Path.setOwner(path, uid: owner, gid: group)
         try Path.setMode(path, mode)
     }
     Log.info("listening", .text("address", "unix"), .text("port", path), .count("pid", Int(Process.id)))

@@ -6,7 +6,7 @@ import Program
 import Unix
 
 let usage = """
-    usage: tcp-accept [-u USER] [-n USER] [-c N] [-i N] [-r N] [-m LINE] [-b N] [-o MODE:GROUP] [-s] [-t] HOST PORT PROGRAM [ARG...]
+    usage: tcp-accept [-u USER] [-n USER] [-c N] [-i N] [-r N] [-m LINE] [-b N] [-o MODE:GROUP[:OWNER]] [-s] [-t] HOST PORT PROGRAM [ARG...]
     Accepts connections and runs PROGRAM for each, with the connection as its standard input and output and
     the UCSPI variables in its environment. HOST is an IPv4 or IPv6 address, or 0 for all of both; with HOST
     "unix", PORT is the path of a unix socket. Port 0 lets the kernel choose. HOST and PORT may each be several,
@@ -19,7 +19,7 @@ let usage = """
       -r N       at most N new ones a minute from one address (default 120; 0: no limit)
       -m LINE    what those hear who are turned away
       -b N       length of the kernel's queue of connections (default 1024)
-      -o MODE:GROUP  mode and group of the unix socket, such as 0660:semail-smtpd
+      -o MODE:GROUP[:OWNER]  mode, group and owner of the unix socket, such as 0660:semail-smtpd
       -s         share the port: others may listen to it on other addresses
       -t         PROGRAM is a template: started once, it forks for each connection
 

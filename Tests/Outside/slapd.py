@@ -128,8 +128,8 @@ class Slapd:
             self.process = None
 
     def control(self, home, **more):
-        """The control files; keyword arguments (uri, base, filter, bind_dn, bind_password, tls, ca) replace ours."""
-        values = {"uri": self.plain, "base": f"ou=people,{BASE}", "filter": None, "bind_dn": None, "bind_password": None, "tls": "none", "ca": self.ca, **more}
+        """The control files; keyword arguments (uri, base, filter, bind_dn, bind_password, tls, ca, admin_group) replace ours."""
+        values = {"uri": self.plain, "base": f"ou=people,{BASE}", "filter": None, "bind_dn": None, "bind_password": None, "tls": "none", "ca": self.ca, "admin_group": None, **more}
         for name, value in values.items():
             home.control(f"ldap-{name.replace('_', '-')}", value)
 

@@ -243,6 +243,95 @@ def test_a_server_that_says_nothing_is_passed_over(slapd, asking):
     assert result.returncode == 0 and result.seconds < 6
 
 
+# A network of one's own, in which what is sent to 198.51.100.2 is never answered.
+BLACK_HOLE = """
+ip link set lo up
+ip link add hole type veth peer name other
+ip link set hole up
+ip link set other up
+ip address add 198.51.100.1/24 dev hole
+ip neighbour add 198.51.100.2 lladdr 02:00:00:00:00:02 dev hole
+exec "$@"
+"""
+
+
+def test_a_server_that_is_gone_is_passed_over_and_remembered(slapd, asking):
+    """Nothing answers at the first server's address, not even that nobody listens there."""
+    assert os.geteuid() == 0, "only root can make a network"
+    dead = "ldap://198.51.100.2"
+    slapd.control(asking, uri=f"{dead} {slapd.local}")
+    note = asking.directory / "run/guesses/silent-ldap:%2F%2F198.51.100.2"
+
+    def ask(password=PASSWORD, code=0):
+        script = BLACK_HOLE.replace('exec "$@"', 'exec setpriv --reuid %d --regid %d --clear-groups "$@" 3<&0 </dev/null' % (asking.user, asking.user))
+        started = time.monotonic()
+        done = subprocess.run(["unshare", "-n", "sh", "-euc", script, "sh", asking.program("checkpassword-ldap"), "true"], input=b"ssow\0" + password + b"\0\0", capture_output=True,
+                              env=asking.environment(PATH="/usr/sbin:/usr/bin:/sbin:/bin"), timeout=60)
+        assert done.returncode == code, done
+        return time.monotonic() - started
+
+    note.unlink(missing_ok=True)
+    first = ask()
+    assert 1.4 < first < 2.5 and note.exists()
+    # For half a minute it is asked last: at once for everybody else.
+    later = [ask(), ask(b"wrong", WRONG), ask()]
+    print(f"a dead first server costs {first:.2f} s once, then {max(later):.2f} s")
+    assert max(later) < 0.5
+    # It is not given up: if nobody else answers, it is asked.
+    slapd.control(asking, uri=f"{dead} ldapi://%2Fnowhere")
+    assert 2.5 < ask(code=LATER) < 4
+    slapd.control(asking, uri=f"{dead} {slapd.local}")
+    for age, least, most in ((31, 1.4, 2.5), (-100, 1.4, 2.5)):
+        note.write_text(f"{int(time.time()) - age}\n")
+        assert least < ask() < most
+    for text in ("", "nonsense", "9" * 100, "\0"):
+        note.write_text(text)
+        assert 1.4 < ask() < 2.5
+    note.unlink()
+
+
+@pytest.mark.parametrize("uri", ["ldap://127.0.0.1:1 {}", "ldaps://127.0.0.1:1 {}", "ldapi://%2Fnowhere {}", "ldap://127.0.0.1:1 ldap://127.0.0.1:1 ldapi://%2Fnowhere {}"])
+def test_a_server_that_refuses_costs_nothing(slapd, asking, uri):
+    slapd.control(asking, uri=uri.replace("{}", slapd.local))
+    result = check(asking, b"ssow")
+    assert result.returncode == 0 and result.seconds < 0.5
+    # It may be back at once.
+    assert not list((asking.directory / "run/guesses").glob("silent-*"))
+
+
+def test_without_a_place_to_remember_all_goes_on(slapd, asking):
+    (asking.directory / "run/guesses").rename(asking.directory / "run/elsewhere")
+    try:
+        with Silent() as silent:
+            slapd.control(asking, uri=f"ldap://127.0.0.1:{silent.port} {slapd.plain}")
+            assert [check(asking, b"ssow").returncode for _ in range(2)] == [0, 0]
+    finally:
+        (asking.directory / "run/elsewhere").rename(asking.directory / "run/guesses")
+
+
+def test_a_server_that_hangs_is_remembered_too(slapd, asking):
+    with Silent() as silent:
+        slapd.control(asking, uri=f"ldap://127.0.0.1:{silent.port} {slapd.plain}")
+        first, second = check(asking, b"ssow"), check(asking, b"ssow")
+    assert first.returncode == second.returncode == 0 and 2.5 < first.seconds < 4 and second.seconds < 0.5
+
+
+# -- administrators ---------------------------------------------------------
+
+def test_a_group_that_cannot_be_looked_at_keeps_nobody_out(slapd, asking):
+    for group, words in (("nonsense", b"warning: group reason="), (f"cn=nowhere,{BASE}", b""), (f"ou=others,{BASE}", b"")):
+        slapd.control(asking, admin_group=group)
+        result = check(asking, b"ssow", program=("sh", "-c", 'echo "$USER$SEMAIL_ADMIN"'), environment={"SEMAIL_ADMIN": "1"})
+        assert (result.returncode, result.stdout) == (0, b"ssow\n") and words in result.stderr
+    slapd.control(asking, admin_group=None)
+
+
+def test_nobody_is_an_administrator_without_a_password(slapd, asking):
+    slapd.control(asking, admin_group=f"cn=locked,ou=people,{BASE}")
+    assert check(asking, b"ssow", b"wrong").returncode == WRONG
+    slapd.control(asking, admin_group=None)
+
+
 def test_a_server_that_stops_within_a_handshake(slapd, asking):
     """StartTLS is granted, and then nothing."""
     listener = socket.create_server(("127.0.0.1", 0))
@@ -337,6 +426,7 @@ if word == "child":
     if os.fork() == 0: os.close(2); time.sleep(5); os._exit(0)
 if word in ("right", "talk", "child"): os.environ["USER"] = user.decode()
 elif word.startswith("as "): os.environ["USER"] = word[3:]
+elif word.startswith("admin "): os.environ["USER"] = user.decode(); os.environ["SEMAIL_ADMIN"] = word[6:]
 elif word != "no user": sys.exit(1)
 os.execvp(sys.argv[1], sys.argv[1:])
 '''
@@ -392,10 +482,11 @@ def guard(empty_home):
     ("exit 0", "later .* not run what it was given", 0), ("exit 77", "later .* ended with 77", 0),
     ("crash", "later .* signal 11", 0), ("talk", "ok ssow", 0), ("lie", "no", 0), ("no user", "later .* cannot tell now", 0), ("child", "ok ssow", 0), ("", "no", 0),
     ("as xredon", "ok xredon", 0), ("as two words", "later .*", 0), ("as ../x", "later .*", 0), ("as x\nok y", "later .*", 0),
+    ("admin 1", "ok ssow\tadmin", 0), ("admin 0", "ok ssow", 0), ("admin ", "ok ssow", 0), ("as x\tadmin", "later .*", 0),
     ("x" * 505, "no", 0), ("as jörg", "ok jörg", 0),
 ])
 def test_answers(guard, password, answer, code):
-    result = guard(password, environment={"USER": "mallory", "HOME": "/root"})
+    result = guard(password, environment={"USER": "mallory", "HOME": "/root", "SEMAIL_ADMIN": "1"})
     assert result.returncode == code and re.fullmatch(answer, result.answer), result
     assert result.seconds < 1
     # One line for what is not a yes, and no secret in it.
@@ -678,6 +769,30 @@ def test_behind_auth(service):
     # Nothing that was said stands in a log.
     logs = service.log("auth") + service.log("tcp-accept")
     assert "horse" not in logs and "wrong" not in logs and "refused client=127.0.0.1 user=ssow failures=1" in logs
+
+
+def test_an_administrator_behind_auth(service):
+    """Sessions look at the owner alone."""
+    answer = b"ok ssow\tadmin\n"
+    service.stop_process("auth")
+    (service.directory / "run/auth").unlink(missing_ok=True)
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(service.directory / "run/auth"))
+    os.chmod(service.directory / "run/auth", 0o777)
+    listener.listen()
+
+    def serve():
+        for _ in range(2):
+            connection, _ = listener.accept()
+            connection.recv(1000)
+            connection.sendall(answer)
+            connection.close()
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        pool.submit(serve)
+        assert auth(service, "ssow", "correct horse") == "235 2.7.0 Welcome"
+        assert auth(service, "ssow", "whatever") == "235 2.7.0 Welcome"
+    listener.close()
 
 
 def test_a_dead_directory_behind_auth(service):

@@ -4,16 +4,21 @@
 
 # shellcheck source=etc/install/demo_network.sh
 . "$root/etc/install/demo_network.sh"
+# shellcheck source=etc/install/directory.sh
+. "$root/etc/install/directory.sh"
 
 # The services' users, by number: no accounts are made. 60578 to 61183 is nobody's on Debian.
 demo_accept=60990 demo_smtpd=60991 demo_queue=60992 demo_log=60993 demo_tls=60994 demo_auth=60995 demo_remote=60996 demo_dkim=60997 demo_portal=60998
-demo_made='' demo_filled='' demo_watch='' demo_supervisors=() demo_shown=''
+demo_ask=60999 demo_directory=61000
+demo_password='correct horse' demo_made='' demo_filled='' demo_watch='' demo_supervisors=() demo_shown=''
 
 run_demo() {
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP PIPE
     trap end_demo EXIT
+    services+=("$directory_service")
     step 'Packages' packages "${build_packages[@]}" "${host_packages[@]}" python3 bind9-dnsutils
+    step 'Packages of the directory' directory_software
     step 'Programs: build' build
     step "Port $demo_port" check_demo_port
     step 'Home' make_demo_home
@@ -21,6 +26,7 @@ run_demo() {
     step "Servers of others: BIND's named and Postfix" unpack_peers
     step 'A network with two hosts' make_network
     step 'Services' start_demo_services
+    step 'People' make_demo_people
     step "A stranger's message to xredon, at the incoming server" send_from_stranger
     step 'A message from ssow to xredon, at the outgoing server: by the queue, the MX and the incoming server' send_to_ourselves
     step 'A message from ssow to anna, whose mail server is a Postfix' send_to_school
@@ -69,7 +75,7 @@ make_demo_home() {
     # that the directory was one. qrunner's user has the sessions' group, for want of accounts with several.
     sed -E "s/^l .*HOME\/control.*/d 0755 0 0 HOME\/control/; s, /etc/semail/, HOME/control/,; / HOME/!d
         s/ semail-queue +semail-(queue|smtpd) / $demo_queue $demo_smtpd /; s/ semail-(queue|smtpd)\>/ $demo_smtpd/g
-        s/ semail-auth\>/ $demo_auth/g; s/ semail-tls\>/ $demo_tls/g; s/ semail-dkim\>/ $demo_dkim/g; s/ root\>/ 0/g" "$root/etc/hier" > "$demo_home/.semail-demo"
+        s/ semail-auth\>/ $demo_auth/g; s/ semail-directory\>/ $demo_directory/g; s/ semail-tls\>/ $demo_tls/g; s/ semail-dkim\>/ $demo_dkim/g; s/ root\>/ 0/g" "$root/etc/hier" > "$demo_home/.semail-demo"
     setpriv --reuid $demo_smtpd --regid $demo_smtpd --clear-groups test -r "$demo_home/.semail-demo" ||
         fail "the services' users cannot get into $demo_home: name a directory that everybody may enter, such as one in /var/tmp"
     "$root/.build/release/semail" init "$demo_home" --hostname mail.semail.test --hier "$demo_home/.semail-demo" > /dev/null
@@ -79,6 +85,7 @@ make_demo_home() {
     fi
     # A host does not send its own domain's mail to its own MX, unless it is told to.
     say 'semail.test mx' > "$demo_home/control/routes"
+    make_directory "$demo_home" dc=semail,dc=test $demo_directory $demo_directory "$root/.build/release/semail"
     make_certificate "$demo_home/control/tls/default.pem" $demo_tls $demo_tls mail.semail.test
     # Copies: the services' users may not get into the directory where these were built.
     mkdir "$demo_home"/{bin,log,service}
@@ -130,6 +137,17 @@ start_demo_services() {
     thing ok "${services[*]} run under runsvdir (process ${demo_supervisors[0]}) on the first host; ports 25, 465 and 587 greet"
 }
 
+# In the directory of this demo, by the same command as anywhere.
+make_demo_people() {
+    await_directory "$demo_home" 15 || fail_with_logs 'the directory of users does not answer'
+    {
+        say 'uid;givenName;sn;password'
+        say "ssow;Sokhna;Sow;$demo_password"
+        say "xredon;Xavier;Redon;$demo_password"
+    } | SEMAIL_HOME=$demo_home "$demo_home/bin/semail" user import - > "$demo_home/people"
+    thing made "ssow and xredon, each with the password $demo_password: $(tail -n 1 "$demo_home/people")"
+}
+
 # supervise DIR [COMMAND...]: the services in DIR, by COMMAND. A session of its own, so that the terminal's Ctrl-C reaches nobody but this
 # script; and should this script be killed, the supervisor is told to hang up, and ends what it supervises.
 supervise() {
@@ -139,6 +157,7 @@ supervise() {
         SEMAIL_ACCEPT_USER=$demo_accept:$demo_accept SEMAIL_SMTPD_USER=$demo_smtpd:$demo_smtpd SEMAIL_QUEUE_USER=$demo_queue:$demo_smtpd \
         SEMAIL_TLS_USER=$demo_tls:$demo_tls SEMAIL_AUTH_USER=$demo_auth:$demo_auth SEMAIL_REMOTE_USER=$demo_remote:$demo_remote \
         SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim SEMAIL_PORTAL_USER=$demo_portal:$demo_portal \
+        SEMAIL_DIRECTORY_USER=$demo_directory:$demo_directory SEMAIL_ASK_GROUP=$demo_ask \
         setsid "$@" setpriv --pdeathsig HUP runsvdir "$dir/service" < /dev/null > "$dir/log/runsvdir" 2>&1 &
     demo_supervisors+=($!)
 }

@@ -2,16 +2,21 @@
 # Read by install.sh.
 # shellcheck shell=bash disable=SC2154
 
+# shellcheck source=etc/install/directory.sh
+. "$root/etc/install/directory.sh"
+
 home=/var/lib/semail
 settings=/etc/semail
 libexec=/usr/local/libexec/semail
 share=/usr/local/share/semail
 # semail-queue before semail-smtpd, whose group it is a member of: they go in this order.
-users=(semail-accept semail-queue semail-smtpd semail-tls semail-auth semail-remote semail-dkim semail-portal semail-log)
+users=(semail-accept semail-queue semail-smtpd semail-tls semail-auth semail-directory semail-remote semail-dkim semail-portal semail-log)
+# Whoever is a member may ask at run/auth whether a password is right, besides sessions, whose socket it is.
+ask_group='semail-ask'
 # What each service starts.
 declare -A stages=(
     [inbound]='tcp-accept smtpd-session' [outbound]='tcp-accept smtpd-session' [outbound-tls]='tcp-accept tls-wrap smtpd-session'
-    [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign' [export]='tcp-accept'
+    [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [directory]='' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign' [export]='tcp-accept'
 )
 # The sendmail command, where programs expect it, and its other name. What is there already may be another's, and stays.
 sendmail_links=(/usr/sbin/sendmail /usr/local/sbin/sendmail /usr/local/bin/mailq)
@@ -30,6 +35,7 @@ install_host() {
     step 'Paths (etc/hier)' lay_out "$home"
     step 'Programs and manuals' put_files
     step 'Settings' make_settings
+    step 'Directory of users' install_directory
     step 'Services' make_services
     if [ "$changes" = 0 ]; then say 'Nothing was changed.'; else say "$changes things were made or changed."; fi
     say 'Next: semail mailbox create OWNER ADDRESS gives somebody a mailbox; semail doctor looks whether all is well; man semail explains.'
@@ -70,12 +76,26 @@ make_users() {
             thing made "$name"
         fi
     done
-    # What sessions put into the queue belongs to their group; qrunner reads it.
-    if [[ " $(id -nG semail-queue) " = *' semail-smtpd '* ]]; then
-        thing ok 'semail-queue in the group semail-smtpd'
+    if getent group "$ask_group" > /dev/null; then
+        thing ok "$ask_group"
     else
-        usermod -a -G semail-smtpd semail-queue
-        thing made 'semail-queue in the group semail-smtpd'
+        groupadd --system "$ask_group"
+        thing made "$ask_group"
+    fi
+    # What sessions put into the queue belongs to their group; qrunner reads it.
+    add_to_group semail-queue semail-smtpd
+    # The portal asks whether passwords are right, and shows people what the logs say of their messages.
+    add_to_group semail-portal "$ask_group"
+    add_to_group semail-portal semail-log
+}
+
+# add_to_group USER GROUP
+add_to_group() {
+    if [[ " $(id -nG "$1") " = *" $2 "* ]]; then
+        thing ok "$1 in the group $2"
+    else
+        usermod -a -G "$2" "$1"
+        thing made "$1 in the group $2"
     fi
 }
 
@@ -230,6 +250,10 @@ make_services() {
     thing ok 'port 587 greets'
     is_greeted_by_tls 127.0.0.1 465 10 || fail 'port 465 gives no greeting over TLS: see /var/log/semail/outbound-tls/current'
     thing ok 'port 465 greets, over TLS'
+    if [[ " ${services[*]} " = *" $directory_service "* ]]; then
+        await_directory "$home" 10 || fail 'the directory of users does not answer: see /var/log/semail/directory/current'
+        thing ok 'the directory of users answers'
+    fi
 }
 
 # /etc/service, and where else Debian's runit may look after its next start.
@@ -314,35 +338,38 @@ await_services() {
 
 uninstall_host() {
     kept=()
+    services+=("$directory_service")
     step 'Services' remove_services
     step 'Programs, manuals and logs' remove_files
     step 'Users' remove_users
     if [ "$changes" = 0 ]; then say 'Nothing was changed: there is nothing to remove.'; fi
     if [ -e "$home" ] || [ -e "$settings" ]; then
-        say "Kept: $home (mail, mailboxes, queue) and $settings (settings, keys), and the users their files belong to. To be rid of them too:"
+        say "Kept: $home (mail, mailboxes, queue, people) and $settings (settings, keys), and the users their files belong to. To be rid of them too:"
         say "    rm -r $home $settings$(printf '; userdel %s' "${kept[@]}")"
     fi
     say 'Packages are left as they are.'
 }
 
 remove_services() {
-    local name dir link
-    for name in "${services[@]}"; do
-        dir=/etc/sv/semail-$name
-        for link in "${service_links[@]}"; do
-            if [ "$(readlink "$link/semail-$name" || true)" = "$dir" ]; then
-                rm -f "$link/semail-$name"
-                thing removed "$link/semail-$name"
-            fi
-        done
-        [ -d "$dir" ] || continue
-        if command -v s6-svok > /dev/null && s6-svok "$dir"; then
-            fail "$dir is supervised by s6: take it out of s6's directory of services first (s6-svunlink)"
+    local name
+    for name in "${services[@]}"; do remove_service "$name"; done
+}
+
+remove_service() {
+    local name=$1 dir=/etc/sv/semail-$1 link
+    for link in "${service_links[@]}"; do
+        if [ "$(readlink "$link/semail-$name" || true)" = "$dir" ]; then
+            rm -f "$link/semail-$name"
+            thing removed "$link/semail-$name"
         fi
-        end_service "$dir" || fail "$name does not end: see sv status $dir"
-        rm -rf "$dir"
-        thing removed "$dir"
     done
+    [ -d "$dir" ] || return 0
+    if command -v s6-svok > /dev/null && s6-svok "$dir"; then
+        fail "$dir is supervised by s6: take it out of s6's directory of services first (s6-svunlink)"
+    fi
+    end_service "$dir" || fail "$name does not end: see sv status $dir"
+    rm -rf "$dir"
+    thing removed "$dir"
 }
 
 remove_files() {
@@ -385,6 +412,10 @@ remove_users() {
             thing removed "$name"
         fi
     done
+    if getent group "$ask_group" > /dev/null; then
+        groupdel "$ask_group"
+        thing removed "$ask_group"
+    fi
 }
 
 owns_data() {

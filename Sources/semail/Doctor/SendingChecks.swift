@@ -56,7 +56,7 @@ enum CertificateCheck {
 
 enum KeyCheck {
     /// Files that one program alone may read; nothing else of an installation is a secret.
-    private static let secrets = [("route-passwords", "semail-remote"), ("ldap-bind-password", "semail-auth")]
+    private static let secrets = [("route-passwords", "semail-remote"), ("ldap-bind-password", "semail-auth"), ("ldap-manager-password", "root")]
 
     static func findings(_ home: Home, isInstalled: Bool) throws -> [Finding.Result] {
         var found: [Finding.Result] = []
@@ -112,13 +112,10 @@ enum UseCheck {
                 "write it: HOST USER PASSWORD, a line for each host; mode 0400, of the user semail-remote")
         }
         guard isInstalled else { return found }
-        if try control.text(.ldapBase).isEmpty {
-            found.note("no directory of users is named: nobody can send with a password", "semail config ldap-base DN, and the settings near it in semail-control(5)")
-        }
         let ours = "/usr/local/libexec/semail/sendmail"
         if case .link(ours)? = try Entry(sendmail)?.kind {} else {
             found.note("\(sendmail) is not ours: mail that programs of this host send goes another way", "remove what is there, and run install.sh again")
         }
-        return found.isEmpty ? [.well("passwords are asked of \(try control.text(.ldapURI)); programs of this host send by SEMail")] : found
+        return found.isEmpty ? [.well("programs of this host send by SEMail")] : found
     }
 }
