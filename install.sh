@@ -23,7 +23,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # What is asked for; the parts read these.
 # shellcheck disable=SC2034
-what='' domain='' leave_dns='' demo_home='' demo_port=2525 demo_once=''
+what='' domain='' without='' leave_dns='' demo_home='' demo_port=2525 demo_once=''
 while [ $# -gt 0 ]; do
     case $1 in
     --domain)
@@ -32,6 +32,13 @@ while [ $# -gt 0 ]; do
         shift
         ;;
     --no-dns) leave_dns=yes ;;
+    --without)
+        case ${2-} in
+        directory | dns | containers) without="$without $2" ;;
+        *) misuse "--without needs directory, dns or containers, not \"${2-}\"" ;;
+        esac
+        shift
+        ;;
     --demo)
         what=demo
         case ${2-} in
@@ -63,7 +70,7 @@ if ! [[ $demo_port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$demo_port" -gt 65535 ]; then
 fi
 [ -n "$what" ] || misuse 'say what to do'
 case $what in
-demo) [ -z "$domain" ] || misuse '--demo and --domain do not go together' ;;
+demo) [ -z "$domain$without" ] || misuse '--demo and --domain do not go together' ;;
 *) [ -z "$demo_once" ] || misuse '--once goes with --demo' ;;
 esac
 [ -z "$leave_dns" ] || [ "$what" = install ] || misuse '--no-dns goes with --domain'

@@ -21,8 +21,6 @@ install_containers() {
     step 'Containers: the way in by SSH' allow_ssh
 }
 
-setting() { "$libexec/semail" --home "$home" config "$1" 2> /dev/null | head -n 1 || true; }
-
 # An engine that is there already is as good, and Debian's would be in its way.
 container_packages() {
     packages "${container_packages[@]}"
@@ -61,8 +59,7 @@ set_containers() {
     if [ -n "$(setting container-engine)" ]; then
         thing ok "container-engine $(setting container-engine)"
     else
-        "$libexec/semail" --home "$home" config container-engine "$engine_socket" > /dev/null
-        thing made "container-engine $engine_socket"
+        set_setting container-engine "$engine_socket"
     fi
     # The first address of the network, where containers find the outgoing server. It may listen there before the network is made.
     gateway=$(gateway_of "$(setting container-network)")

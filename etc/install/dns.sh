@@ -15,10 +15,6 @@ install_dns() {
     hostname=$(head -n 1 "$settings/hostname")
     zone=$(setting domain)
     server=$(setting dns-server)
-    if [ -n "$leave_dns" ] && [ ! -e "$settings/dns-server" ]; then
-        # Remembered: the next run leaves it alone too.
-        set_setting dns-server ''
-    fi
     if [ -e "$settings/dns-server" ] && [ -z "$server" ]; then
         thing ok 'left alone (the setting dns-server is empty): records of subdomains are not made here'
         return
@@ -49,13 +45,6 @@ install_dns() {
     if [ ! -e "$settings/domain" ]; then set_setting domain "$zone"; else thing ok "domain $zone"; fi
     if [ ! -e "$settings/dns-server" ]; then set_setting dns-server 127.0.0.1; else thing ok "dns-server $server"; fi
     say "   What the registrar of $zone must know: its name server is $hostname."
-}
-
-setting() { head -n 1 "$settings/$1" 2> /dev/null || true; }
-
-set_setting() {
-    "$libexec/semail" config "$1" "$2" > /dev/null
-    thing made "$1 $2"
 }
 
 # The same key in two files, each for one reader.

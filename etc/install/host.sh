@@ -4,6 +4,10 @@
 
 # shellcheck source=etc/install/directory.sh
 . "$root/etc/install/directory.sh"
+# shellcheck source=etc/install/dns.sh
+. "$root/etc/install/dns.sh"
+# shellcheck source=etc/install/containers.sh
+. "$root/etc/install/containers.sh"
 
 home=/var/lib/semail
 settings=/etc/semail
@@ -17,6 +21,7 @@ ask_group='semail-ask'
 declare -A stages=(
     [inbound]='tcp-accept smtpd-session' [outbound]='tcp-accept smtpd-session' [outbound-tls]='tcp-accept tls-wrap smtpd-session'
     [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [directory]='' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign' [export]='tcp-accept'
+    [provision]='provision'
 )
 # The sendmail command, where programs expect it, and its other name. What is there already may be another's, and stays.
 sendmail_links=(/usr/sbin/sendmail /usr/local/sbin/sendmail /usr/local/bin/mailq)
@@ -35,10 +40,23 @@ install_host() {
     step 'Paths (etc/hier)' lay_out "$home"
     step 'Programs and manuals' put_files
     step 'Settings' make_settings
-    step 'Directory of users' install_directory
+    wanted directory && step 'Directory of users' install_directory
+    wanted dns && step 'DNS' install_dns
+    wanted containers && install_containers
     step 'Services' make_services
     if [ "$changes" = 0 ]; then say 'Nothing was changed.'; else say "$changes things were made or changed."; fi
     say 'Next: semail mailbox create OWNER ADDRESS gives somebody a mailbox; semail doctor looks whether all is well; man semail explains.'
+}
+
+# Whether a part is to be installed: --without leaves it out, and what was installed of it before stays as it is.
+wanted() { [[ " $without " != *" $1 "* ]]; }
+
+# The value of a setting, or its default.
+setting() { "$libexec/semail" --home "$home" config "$1" 2> /dev/null | head -n 1 || true; }
+
+set_setting() {
+    "$libexec/semail" --home "$home" config "$1" "$2" > /dev/null
+    thing made "$1 $2"
 }
 
 check_domain() {
@@ -204,6 +222,13 @@ is_our_link() { [ "$(readlink "$1" || true)" = "$libexec/sendmail" ]; }
 # The host's name; postmaster's mailbox: mail to postmaster must have somebody who gets it; a certificate for port 465.
 make_settings() {
     local hostname certificate=$settings/tls/default.pem
+    # Before the first mailbox is made.
+    if [ -e "$settings/volumes" ]; then
+        thing ok "volumes $(head -n 1 "$settings/volumes")"
+    else
+        say image > "$settings/volumes"
+        thing made 'volumes image'
+    fi
     "$libexec/semail" init "$home" --hostname "$domain" --json > "$scratch/init"
     hostname=$(head -n 1 "$settings/hostname")
     thing "$(made_by_init '/control/hostname')" "hostname $hostname"
@@ -340,6 +365,9 @@ uninstall_host() {
     kept=()
     services+=("$directory_service")
     step 'Services' remove_services
+    step 'Containers and SSH' uninstall_containers
+    step 'Volumes' unmount_volumes
+    step 'DNS' remove_dns
     step 'Programs, manuals and logs' remove_files
     step 'Users' remove_users
     if [ "$changes" = 0 ]; then say 'Nothing was changed: there is nothing to remove.'; fi
@@ -353,6 +381,15 @@ uninstall_host() {
 remove_services() {
     local name
     for name in "${services[@]}"; do remove_service "$name"; done
+}
+
+# What is in them stays. Mounted again by provision, should it be installed again.
+unmount_volumes() {
+    local place
+    while read -r place; do
+        umount "$place" || fail "$place is in use: end what uses it (fuser -vm $place), then run this again"
+        thing removed "$place (unmounted; its volume stays)"
+    done < <(awk -v home="$home/mnt/" 'index($5, home) == 1 { print $5 }' /proc/self/mountinfo)
 }
 
 remove_service() {
