@@ -259,7 +259,7 @@ PERL = {
     "bpf": "syscall(321, 0, pack('x64'), 64) >= 0",
     "swap": "!syscall(167, '/x', 0)",
     "raw-input-output": "!syscall(172, 3)",
-    "kernel-log": "syscall(103, 3, my \$b = ' ' x 100, 100) >= 0",
+    "kernel-log": "syscall(103, 3, my $b = ' ' x 100, 100) >= 0",
 }
 
 
