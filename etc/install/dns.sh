@@ -83,6 +83,13 @@ make_zone() {
     fi
     scratch_directory
     sed "s/@DOMAIN@/$zone/g; s/@HOSTNAME@/$hostname/g" "$root/etc/bind/zone" > "$scratch/zone"
+    # Mail from addresses right at the domain is signed too.
+    if ! "$libexec/semail" dkim show "$zone" > "$scratch/dkim" 2> /dev/null; then
+        "$libexec/semail" dkim create "$zone" > /dev/null
+        thing made "keys that sign mail from $zone"
+        "$libexec/semail" dkim show "$zone" > "$scratch/dkim"
+    fi
+    cat "$scratch/dkim" >> "$scratch/zone"
     # Another zone has the address of a name that is not in this one.
     if [ "$hostname" = "$zone" ] || [[ $hostname == *."$zone" ]]; then
         for address in "${addresses[@]}"; do
