@@ -183,6 +183,7 @@ def test_a_volume_grows_under_its_container(whole):
 
 def test_killed_at_random_it_is_all_or_nothing(whole):
     """-9 for provision and all it has started; then it is started again."""
+    whole.once()
     before, seed = whole.traces(), random.randrange(1 << 32)
     print("seed", seed)
     dice = random.Random(seed)
@@ -207,6 +208,7 @@ def test_killed_at_random_it_is_all_or_nothing(whole):
 
 def test_twenty_at_once(whole):
     """Two want the same address, and one person asks for two: eighteen mailboxes, within a minute."""
+    whole.once()
     before = whole.traces()
     wishes = [(f"user{number}", f"user{number}@user{number}.semail.test") for number in range(17)]
     wishes += [("first", "same@same.semail.test"), ("second", "same@same.semail.test"), ("user3", "three@three.semail.test")]
