@@ -70,7 +70,9 @@ struct HomeView: Sendable {
     let canAddKey: Bool
     let keyError: String?
     let keyText: String
-    let hasRecords: Bool
+    /// What a mailbox waits for stands before all else.
+    let recordsFirst: Bool
+    let recordsLast: Bool
     let recordsText: String
 
     init(_ visit: Visit, _ entry: Register.Entry, _ count: MaildirExports.Count?, keyError: String?, keyText: String) throws {
@@ -92,7 +94,9 @@ struct HomeView: Sendable {
         self.keyError = keyError
         self.keyText = keyText
         // A zone of ours has its records from provision.
-        hasRecords = try RecordsPage.isOwn(entry.domain, portal.settings.offer())
+        let hasRecords = try RecordsPage.isOwn(entry.domain, portal.settings.offer())
+        recordsFirst = hasRecords && entry.place == .making
+        recordsLast = hasRecords && entry.place != .making
         recordsText = words("records.text", entry.domain)
     }
 
