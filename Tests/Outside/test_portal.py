@@ -280,6 +280,8 @@ def test_home_with_a_container(lived):
     (lived.home / "run/containers").mkdir(exist_ok=True)
     state = lived.home / "run/containers/ssow"
     one, other = key_line(), key_line("<script>alert(1)</script>")
+    # What a name of a key should not have is not handed on either.
+    plain = other.replace("<", "_").replace(">", "_")
     try:
         path.write_text(before + "container 172.30.0.3\n")
         keys.write_text(f"{one}\n{other}\n")
@@ -291,7 +293,7 @@ def test_home_with_a_container(lived):
             assert set(re.findall(r'<button name="do" value="(\w+)"', page.text)) == buttons
             assert 'href="/rebuild"' in page.text
         assert "ssh -J semail-ssh@mail.semail.test ssow@172.30.0.3" in page.plain
-        assert "<script>alert" not in page.text and "<script>alert(1)</script>" in page.plain
+        assert "<script>alert" not in page.text
         fingerprints = re.findall(r"SHA256:[\w+/]{43}", page.text)
         shown = subprocess.run([tool("ssh-keygen"), "-l", "-f", keys], capture_output=True, text=True)
         assert set(re.findall(r"SHA256:\S+", shown.stdout)) == set(fingerprints), shown
@@ -306,10 +308,10 @@ def test_home_with_a_container(lived):
         new = key_line("third")
         person.get("/home")
         person.post("/keys/add", key=f"  {new}\r\n")
-        assert last_request(lived, person) == f"do keys\nowner ssow\nkey {one}\nkey {other}\nkey {new}\n"
+        assert last_request(lived, person) == f"do keys\nowner ssow\nkey {one}\nkey {plain}\nkey {new}\n"
         person.get("/home")
         person.post("/keys/remove", fingerprint=fingerprints[0])
-        assert last_request(lived, person) == f"do keys\nowner ssow\nkey {other}\n"
+        assert last_request(lived, person) == f"do keys\nowner ssow\nkey {plain}\n"
         person.get("/home")
         assert person.post("/keys/remove", fingerprint="SHA256:no").path == "/home"
     finally:
@@ -323,11 +325,11 @@ def last_request(house, person):
 
 
 @pytest.mark.parametrize("key, sentence", [
-    ("", "one line"), ("hello", "begins with its type"), ("ssh-dss AAAA", "begins with its type"), ("ssh-ed25519", "begins with its type"),
+    ("", "one line"), ("hello", "begins with its type"), ("ssh-dss AAAA", "begins with its type"), ("ssh-ed25519", "is missing"),
     ('command="sh" ' + KEY, "begins with its type"), ("restrict " + KEY, "begins with its type"),
     ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ2p", "is missing"), ("ssh-ed25519 ////", "is missing"), ("ssh-rsa " + KEY.split()[1], "is missing"),
     (KEY + "\n" + KEY, "one line"), (KEY + "\rcommand", "one line"),
-    ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", "private key"), ("ssh-ed25519 " + "A" * 4000, "longer than any"),
+    ("-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----", "private key"), ("ssh-ed25519 " + "A" * 9000, "longer than any"),
     ("ssh-rsa AAAAB3NzaC1yc2EAAAADAQABAAAAgQC" + "7" * 171 + "=", None),
 ])
 def test_keys_that_are_none(lived, key, sentence):
@@ -801,6 +803,7 @@ def test_only_who_has_signed_in(lived):
 
 
 def test_administration_is_for_administrators(lived):
+    before = len([line for line in lived.lines("requested") if "owner=xredon" in line])
     person = lived.browser().sign_in("ssow")
     assert "/admin" not in person.get("/home").text
     for path in ("/admin", "/admin/queue", "/admin?q=x"):
@@ -809,7 +812,7 @@ def test_administration_is_for_administrators(lived):
     token = person.get("/delete").token
     for path in ("/admin/resize", "/admin/suspend", "/admin/resume"):
         assert person.post(path, token=token, owner="xredon", size="1G").status == 403
-    assert not [line for line in lived.lines("requested") if "owner=xredon" in line]
+    assert len([line for line in lived.lines("requested") if "owner=xredon" in line]) == before
 
 
 def test_bodies_that_are_too_large(shared):

@@ -13,7 +13,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from portallab import PASSWORDS, PortalHouse
+from portallab import PASSWORDS, Named, PortalHouse
 from semailtest import await_true, tool
 from test_portal import key_line, write_logs, WAITING
 
@@ -93,7 +93,10 @@ class Chromium:
         self.get("/sign-in")
         self.fill("#user", user)
         self.fill("#password", PASSWORDS[user])
-        return self.press("main form button")
+        self.press("main form button")
+        # A click may return before the page it leads to begins to load.
+        assert await_true(lambda: not self.path.startswith("/sign-in"), 30), self.text
+        return self
 
     def await_text(self, text, seconds=60):
         def is_there():
@@ -165,7 +168,9 @@ def test_every_page(lived, language, size):
         chromium.get("/").check("sign-in")
         chromium.fill("#user", "ssow")
         chromium.fill("#password", "wrong")
-        chromium.press("main form button").check("sign-in-wrong")
+        chromium.press("main form button")
+        chromium.await_text({"en": "is not right", "fr": "n'est pas le bon"}[language])
+        chromium.check("sign-in-wrong")
         chromium.sign_in()
         assert chromium.path == "/home"
         chromium.check("home")
@@ -176,10 +181,13 @@ def test_every_page(lived, language, size):
         chromium.get("/delete").check("delete")
         chromium.get("/home")
         chromium.fill("#key", "hello")
-        chromium.press("#keys form:last-of-type button").check("key-error")
+        chromium.press("#keys form:last-of-type button")
+        assert await_true(lambda: chromium.all("#key-error"), 20)
+        chromium.check("key-error")
         chromium.get("/nowhere").check("nothing")
         # The switch leads back to where one was.
         chromium.get("/log").press(".tools a")
+        assert await_true(lambda: chromium.find("html").get_attribute("lang") != language, 20)
         assert chromium.path == "/log" and chromium.find("html").get_attribute("lang") != language
 
 
@@ -200,6 +208,55 @@ def test_choosing_an_address(lived, language, size):
         chromium.fill("#own", "anna.example")
         chromium.await_text("anna@anna.example " + free)
         chromium.check("create-own")
+
+
+@LANGUAGES
+@SIZES
+def test_administration(lived, language, size):
+    import math
+    now = int(time.time())
+    (lived.home / "run/depth").write_text("".join(f"{now - 60 * minute}\t{int(20 + 18 * math.sin(minute / 90) + (minute * 7919) % 9)}\n" for minute in range(1430, 0, -1)))
+    current = (lived.logs / "qrunner/current").read_text()
+    lines = []
+    for minute in range(1400, 0, -3):
+        stamp = time.strftime("%Y-%m-%d_%H:%M:%S", time.gmtime(now - 60 * minute)) + ".5"
+        what = "failed" if minute % 97 == 0 else "deferred" if minute % 11 == 0 else "relayed"
+        lines += [f"{stamp} qrunner: info: {what} id=1k0z3zqffjwaf{minute % 1000:03d} to=a@b.test host=x status=4.0.0 reason=busy"] * (1 + int(6 + 5 * math.sin(minute / 150)))
+    (lived.logs / "qrunner/current").write_text("\n".join(lines) + "\n" + current)
+    with Chromium(lived, language, size) as chromium:
+        chromium.sign_in("xredon")
+        chromium.get("/admin").check("admin")
+        chromium.press("details summary").check("admin-change")
+        chromium.get("/admin/queue").check("queue")
+    (lived.logs / "qrunner/current").write_text(current)
+
+
+@LANGUAGES
+@SIZES
+def test_records_of_ones_own_domain(language, size):
+    with PortalHouse() as house:
+        names = Named(house)
+        try:
+            names.publish("anna.example. TXT \"v=spf1 -all\"", "_dmarc.anna.example. TXT \"v=DMARC1; p=none\"")
+            house.await_end(house.ask("create", owner="ssow", address="anna@anna.example"))
+            with Chromium(house, language, size) as chromium:
+                chromium.sign_in()
+                chromium.await_text({"en": "missing", "fr": "absent"}[language])
+                assert await_true(lambda: len(chromium.all(".record.ok")) == 1 and len(chromium.all(".record.missing")) >= 1, 20)
+                chromium.check("records")
+                names.publish("anna.example. MX 10 mail.semail.test.", "anna.example. TXT \"v=spf1 mx -all\"", "_dmarc.anna.example. TXT \"v=DMARC1; p=none\"")
+                # What is known is asked anew after some seconds.
+                def is_green():
+                    chromium.press("a[data-reload]")
+                    return await_true(lambda: chromium.all(".record.ok"), 3) and len(chromium.all(".record.ok")) >= 3
+                assert await_true(is_green, 30, 1), chromium.text
+                chromium.check("records-good")
+                chromium.press("[data-load] form button")
+                chromium.await_text({"en": "Done.", "fr": "C'est fait."}[language])
+                assert await_true(lambda: chromium.path.startswith("/home"), 10)
+                house.is_whole("ssow", "anna@anna.example")
+        finally:
+            names.stop()
 
 
 def test_the_copy_buttons(lived):

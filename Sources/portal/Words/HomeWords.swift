@@ -30,6 +30,7 @@ extension Words {
         "home.restart": ("Restart", "Redémarrer"),
         "home.rebuild": ("Make it anew…", "Le refaire…"),
         "home.sshTitle": ("Log in by SSH", "Se connecter par SSH"),
+        "home.hostKey": ("It answers with the key %1.", "Il répond avec la clé %1."),
         "home.needsKey": ("Add a public key first: there are no passwords for SSH.", "Ajoutez d'abord une clé publique : SSH n'accepte pas de mot de passe."),
         "home.noContainer": ("This host gives no containers.", "Cet hôte ne fournit pas de conteneur."),
         "home.deleteTitle": ("Delete the mailbox", "Supprimer la boîte"),
