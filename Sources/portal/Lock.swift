@@ -14,7 +14,7 @@ enum Lock {
         sandbox.allow(home.mailboxes, [.readFile, .readDirectory])
         sandbox.allow(home.requests + "/state", [.readFile, .readDirectory])
         sandbox.allow(home.requests + "/new", [.readFile, .writeFile, .makeFile, .removeFile])
-        sandbox.allow(home.ssh, [.readFile])
+        sandbox.allow(home.ssh, [.readFile, .readDirectory])
         // Facts, and the sockets; connecting to one writes to it.
         sandbox.allow(home.run, [.readFile, .writeFile])
         sandbox.allow(logs, [.readFile, .readDirectory])

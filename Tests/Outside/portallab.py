@@ -12,14 +12,15 @@ import html
 import http.client
 import os
 import re
+import signal
 import socket
 import subprocess
 import threading
 import urllib.parse
 
 from provisionlab import PORTAL_USER, House
-from semailtest import _libc, await_true, program
-from slapd import PEOPLE, Slapd
+from semailtest import _libc, await_true, program, tool
+from slapd import BASE, PEOPLE, Slapd
 
 AUTH_USER = 61041
 PASSWORDS = dict(PEOPLE)
@@ -148,8 +149,54 @@ class Answering:
         self.path.unlink(missing_ok=True)
 
 
+ADMINISTRATORS = f"cn=administrators,{BASE}"
+# xredon is its only member.
+_GROUP = f"""dn: {ADMINISTRATORS}
+objectClass: groupOfNames
+cn: administrators
+member: cn=Person \\2C number 1\\+,ou=people,{BASE}
+"""
+
+
+class Named:
+    """BIND's named with a zone that is the root of all names, at the port 53 of loopback; the house's programs ask it alone."""
+
+    ADDRESS = "127.0.0.1"
+
+    def __init__(self, house):
+        self.place = house.directory / "named"
+        self.place.mkdir()
+        self.serial, self.process = 0, None
+        (self.place / "named.conf").write_text(f"""
+            options {{ directory "{self.place}"; pid-file none; lock-file none; session-keyfile none; listen-on {{ {self.ADDRESS}; }}; listen-on-v6 {{ none; }};
+                       recursion no; dnssec-validation no; empty-zones-enable no; check-names primary ignore; check-integrity no; }};
+            controls {{ }};
+            zone "." {{ type primary; file "root.zone"; }};
+            """)
+        (self.place / "resolv.conf").write_text(f"nameserver {self.ADDRESS}\n")
+        house.run(["mount", "--bind", self.place / "resolv.conf", "/etc/resolv.conf"])
+
+    def publish(self, *records):
+        self.serial += 1
+        lines = ["$TTL 0", f". SOA ns.test. hostmaster.test. {self.serial} 60 60 60 0", ". NS ns.test.", f"ns.test. A {self.ADDRESS}", "mail.semail.test. A 127.0.0.1", *records]
+        (self.place / "root.zone").write_text("\n".join(lines) + "\n")
+        if self.process:
+            self.process.send_signal(signal.SIGHUP)
+        else:
+            self.process = subprocess.Popen([tool("named"), "-g", "-c", str(self.place / "named.conf"), "-n", "1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=open(self.place / "log", "wb"),
+                                            preexec_fn=lambda: _libc.prctl(1, 9))
+        asking = [tool("dig"), f"@{self.ADDRESS}", "+short", "+time=1", "+tries=1", "SOA", "."]
+        assert await_true(lambda: f" {self.serial} 60" in subprocess.run(asking, capture_output=True, text=True).stdout, 15, 0.05), (self.place / "log").read_text()[-2000:]
+
+    def stop(self):
+        if self.process:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+
 class PortalHouse(House):
-    """Options of the portal, settings, and whether provision runs."""
+    """Options of the portal, settings, and whether provision runs. xredon is an administrator."""
 
     def __init__(self, options=(), provision=True, directory=True, **more):
         super().__init__(**more)
@@ -163,15 +210,21 @@ class PortalHouse(House):
         # As an installation has it, from before the portal locks itself in.
         (self.home / "ssh").mkdir(exist_ok=True)
         self.semail("config", "portal-listen", "127.0.0.1:0")
-        self.slapd = Slapd().start() if directory else None
+        self.slapd = Slapd() if directory else None
         if directory:
-            self.slapd.control(self)
+            (self.slapd.directory / "group.ldif").write_text(_GROUP)
+            subprocess.run([tool("slapadd"), "-f", "slapd.conf", "-l", "group.ldif"], check=True, capture_output=True, cwd=self.slapd.directory)
+            self.slapd.start().control(self, admin_group=None)
+            self.control("ldap-admin-group", ADMINISTRATORS)
             (self.home / "run/guesses").mkdir(exist_ok=True)
             os.chown(self.home / "run/guesses", AUTH_USER, AUTH_USER)
             (self.home / "run/guesses").chmod(0o700)
             self.begin("auth", "tcp-accept", "-u", f"{AUTH_USER}:{AUTH_USER}", "-c", "50", "-i", "0", "-r", "0", "-o", f"0660:{PORTAL_USER}",
                        "unix", self.home / "run/auth", program("auth-check"), program("checkpassword-ldap"))
             assert await_true(lambda: (self.home / "run/auth").exists(), 10), self.text_of("auth")
+        # As root here, which tcp-accept warns of: installed, it has a user of its own and may start mailboxes' users.
+        self.begin("export", "tcp-accept", "-c", "50", "-i", "0", "-r", "0", "-o", f"0660:{PORTAL_USER}", "unix", self.home / "run/export", program("maildir-export"))
+        assert await_true(lambda: (self.home / "run/export").exists(), 10), self.text_of("export")
         if provision:
             self.start()
         self.options = options
@@ -224,7 +277,8 @@ class PortalHouse(House):
         return [line for line in self.text_of("portal").splitlines() if f": {event} " in line]
 
     def stand_in(self, name, answer):
-        """Something at run/NAME that answers as it is told."""
+        """Something at run/NAME that answers as it is told, in the service's place."""
+        self.end(name)
         path = self.home / "run" / name
         self.stand_ins = [one for one in self.stand_ins if one.path != path]
         one = Answering(path, answer)

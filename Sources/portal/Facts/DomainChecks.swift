@@ -5,7 +5,7 @@ import Unix
 
 /// One record that a domain should have.
 struct DomainRecord: Sendable, Equatable {
-    enum State: String, Sendable { case ok, missing, wrong }
+    enum State: String, Sendable { case ok, missing, wrong, unknown }
 
     /// mx, spf, dkim or dmarc.
     let kind: String

@@ -103,11 +103,11 @@ struct Register: Sendable {
         (try? Path.contents(home.run + "/containers/" + owner, limit: 4096)).flatMap { ContainerState(String(decoding: $0, as: UTF8.self)) }
     }
 
-    /// The public keys that its owner has put down, as lines.
-    func keys(of owner: String) -> [SSHKey] {
-        let text = (try? Path.contents(home.ssh + "/" + owner + "/authorized_keys", limit: 1 << 18)) ?? []
-        return String(decoding: text, as: UTF8.self).split(whereSeparator: \.isNewline).compactMap { try? SSHKey(String($0)) }
-    }
+    /// The public keys by which its owner gets into the container.
+    func keys(of owner: String) throws -> [SSHKey] { try SSHKeys(home).keys(of: owner) }
+
+    /// By which the owner knows that it is the container that answers; nil: it has none yet.
+    func hostKey(of owner: String) -> SSHKey? { try? SSHKeys(home).hostKey(of: owner) }
 
     /// The DKIM records that a domain should have: lines of name and text, for domain-check.
     func signatures(of domain: String) -> [UInt8] { (try? Path.contents(home.run + "/dkim/" + domain, limit: 65536)) ?? [] }

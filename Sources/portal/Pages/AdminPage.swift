@@ -51,7 +51,7 @@ enum AdminPage {
         let rows = try await portal.blocking { shown.enumerated().map { row($0.offset, $0.element, portal, words) } }
         func path(_ number: Int) -> String? { 1...pageCount ~= number ? "/admin?page=\(number)" + (search.isEmpty ? "" : "&q=" + Form.encoded(search)) : nil }
         let view = View(
-            count: words("admin.count", "\(all.count)"), search: search, rows: rows, hasRows: !rows.isEmpty,
+            count: words.count("admin.count", all.count), search: search, rows: rows, hasRows: !rows.isEmpty,
             pages: pageCount == 1 ? nil : View.Pages(text: words("admin.page", "\(page)", "\(pageCount)"), previous: path(page - 1), following: path(page + 1)))
         return visit.page("admin", title: words("admin.title"), view)
     }

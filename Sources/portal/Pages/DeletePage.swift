@@ -28,7 +28,7 @@ enum DeletePage {
         let count = try await portal.blocking { portal.exports.count(of: owner) }
         let view = View(
             address: entry.address,
-            lostMail: count.map { words("delete.lostMail", "\($0.new + $0.read)", words.size($0.octets)) } ?? words("delete.lostMailUnknown"),
+            lostMail: count.map { words.count("delete.lostMail", $0.new + $0.read, words.size($0.octets)) } ?? words("delete.lostMailUnknown"),
             typeLabel: words("delete.type", entry.address), error: error)
         return visit.page("delete", title: words("delete.title"), view, status: error == nil ? .ok : .unprocessableContent, here: "/home")
     }

@@ -55,6 +55,7 @@ struct HomeView: Sendable {
         let canStop: Bool
         let ssh: String
         let needsKey: Bool
+        let hostKey: String?
     }
 
     let address: String
@@ -70,14 +71,17 @@ struct HomeView: Sendable {
     let canAddKey: Bool
     let keyError: String?
     let keyText: String
-    let hasRecords: Bool
+    /// What a mailbox waits for stands before all else.
+    let recordsFirst: Bool
+    let recordsLast: Bool
     let recordsText: String
 
     init(_ visit: Visit, _ entry: Register.Entry, _ count: MaildirExports.Count?, keyError: String?, keyText: String) throws {
         let portal = visit.portal, words = visit.words
         address = entry.address
         owner = entry.owner
-        hostname = try portal.settings.hostname
+        let hostname = try portal.settings.hostname
+        self.hostname = hostname
         banner = HomeView.banner(entry, portal.requests.newest(of: entry.owner), words)
         let isBounded = entry.mailbox.map { $0.keep.volume != .directory } ?? false
         space = isBounded ? portal.register.space(of: entry.owner).map { SpaceView($0, words) } : nil
@@ -85,18 +89,20 @@ struct HomeView: Sendable {
         mail = count.map { Mail(new: $0.new, read: $0.read, newest: $0.newest.map { Moment($0, words) }) }
         let url = try portal.settings.text(.webmailURL)
         webmail = url.hasPrefix("https://") || url.hasPrefix("http://") ? url : nil
-        let keys = portal.register.keys(of: entry.owner)
-        container = entry.mailbox?.keep.container.map { HomeView.container($0, portal.register.container(of: entry.owner), entry.owner, hostname: (try? portal.settings.hostname) ?? "", hasKey: !keys.isEmpty, words) }
+        let keys = try portal.register.keys(of: entry.owner)
+        container = entry.mailbox?.keep.container.map { HomeView.container($0, portal.register.container(of: entry.owner), entry.owner, hostname: hostname, hasKey: !keys.isEmpty, hostKey: portal.register.hostKey(of: entry.owner), words) }
         self.keys = keys.map { KeysPage.Row($0, words) }
         canAddKey = keys.count < KeysPage.most
         self.keyError = keyError
         self.keyText = keyText
         // A zone of ours has its records from provision.
-        hasRecords = try RecordsPage.isOwn(entry.domain, portal.settings.offer())
+        let hasRecords = try RecordsPage.isOwn(entry.domain, portal.settings.offer())
+        recordsFirst = hasRecords && entry.place == .making
+        recordsLast = hasRecords && entry.place != .making
         recordsText = words("records.text", entry.domain)
     }
 
-    private static func container(_ address: String, _ state: ContainerState?, _ owner: String, hostname: String, hasKey: Bool, _ words: Words) -> Container {
+    private static func container(_ address: String, _ state: ContainerState?, _ owner: String, hostname: String, hasKey: Bool, hostKey: SSHKey?, _ words: Words) -> Container {
         let (kind, name) = switch state?.kind {
         case .running: ("running", "home.running")
         case .stopped: ("stopped", "home.stopped")
@@ -106,7 +112,7 @@ struct HomeView: Sendable {
         return Container(
             kind: kind, name: words(name), since: state.flatMap { $0.kind == .running && $0.started > 0 ? Moment($0.started, words) : nil },
             canStart: state?.kind == .stopped || state == nil, canStop: state?.kind == .running || state == nil,
-            ssh: "ssh -J semail-ssh@\(hostname) \(owner)@\(address)", needsKey: !hasKey)
+            ssh: "ssh -J semail-ssh@\(hostname) \(owner)@\(address)", needsKey: !hasKey, hostKey: hostKey.map { words("home.hostKey", $0.fingerprint) })
     }
 
     private static func banner(_ entry: Register.Entry, _ newest: (id: String, answer: RequestState)?, _ words: Words) -> Banner? {

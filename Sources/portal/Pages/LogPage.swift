@@ -82,7 +82,7 @@ enum LogPage {
         guard story.isSent else { return words("log.received") }
         let recipients = story.recipients
         guard let first = recipients.first else { return words("log.sent") }
-        return recipients.count == 1 ? words("log.to", first) : words("log.toMany", first, "\(recipients.count - 1)")
+        return recipients.count == 1 ? words("log.to", first) : words.count("log.toMany", recipients.count - 1, first)
     }
 
     private static func stateName(_ state: MessageStory.State) -> String {

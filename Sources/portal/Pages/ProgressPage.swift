@@ -24,6 +24,7 @@ enum ProgressPage {
         let poll: String?
         let isOver: Bool
         let steps: [Step]
+        let hasSteps: Bool
         let complaint: String?
         let success: String?
         let failure: String?
@@ -67,10 +68,16 @@ enum ProgressPage {
             detail = sentence
         }
         return View(
-            heading: words(Words.knows("do." + answer.word) ? "do." + answer.word : "do.other"), address: answer.address,
-            poll: answer.end == nil ? "/progress/\(id)" : nil, isOver: answer.end != nil, steps: steps,
+            heading: heading(answer, words), address: answer.address,
+            poll: answer.end == nil ? "/progress/\(id)" : nil, isOver: answer.end != nil, steps: steps, hasSteps: !steps.isEmpty,
             complaint: answer.end == nil ? answer.failures.map { words("progress.again", "\($0.count + 1)", $0.reason) } : nil,
             success: success, failure: failure, detail: detail?.isEmpty == true ? nil : detail, next: next(answer, words, isOwn: isOwn))
+    }
+
+    private static func heading(_ answer: RequestState, _ words: Words) -> String {
+        let over = "over." + answer.word, running = "do." + answer.word
+        if answer.end == .done, Words.knows(over) { return words(over) }
+        return words(Words.knows(running) ? running : "do.other")
     }
 
     private static func next(_ answer: RequestState, _ words: Words, isOwn: Bool) -> View.Link? {

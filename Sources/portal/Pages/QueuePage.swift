@@ -45,7 +45,7 @@ enum QueuePage {
                 at: Moment(event.seconds, words), words: (event.host.isEmpty ? "" : event.host + ": ") + event.words)
         }
         let view = View(
-            now: depth.samples.last.map { words("queue.now", "\($0.messages)") } ?? words("queue.nowUnknown"),
+            now: depth.samples.last.map { words.count("queue.now", $0.messages) } ?? words("queue.nowUnknown"),
             depth: plotOfDepth(depth.deepest(before: now, spans: spans, spanSeconds: spanSeconds), now, words), deliveries: plotOfDeliveries(deliveries, now, words),
             troubles: rows, hasTroubles: !rows.isEmpty)
         return visit.page("queue", title: words("queue.title"), view, here: "/admin")

@@ -35,7 +35,7 @@ enum RecordsPage {
         let words = visit.words
         let rows = records.enumerated().map { number, record in
             View.Row(
-                id: "record-\(number)", state: record.state.rawValue, stateName: words("records.\(record.state.rawValue)"), kindName: record.kind.uppercased(),
+                id: "record-\(number)", state: record.state.rawValue, stateName: words("records.state.\(record.state.rawValue)"), kindName: record.kind.uppercased(),
                 meaning: Words.knows("records." + record.kind) ? words("records." + record.kind) : "", name: record.name,
                 type: record.kind == "mx" ? "MX" : "TXT", wanted: record.wanted, found: record.state == .ok || record.found.isEmpty ? nil : record.found)
         }

@@ -45,7 +45,7 @@ enum SignInPage {
             return answer(visit, view, status: .forbidden)
         case .slowedDown(let seconds):
             Log.info("refused", .text("client", client), .text("user", user), .text("because", "slow"))
-            view.error = visit.words("signIn.slow", "\(max(1, (seconds + 59) / 60))")
+            view.error = visit.words.count("signIn.slow", max(1, (seconds + 59) / 60))
             return answer(visit, view, status: .tooManyRequests)
         case .unavailable:
             Log.info("refused", .text("client", client), .text("user", user), .text("because", "unavailable"))

@@ -3,7 +3,8 @@
 "use strict";
 
 (() => {
-  const lang = document.documentElement.lang || "en";
+  // Days before months in both languages.
+  const lang = document.documentElement.lang === "fr" ? "fr-FR" : "en-GB";
 
   const piece = async (path) => {
     const answer = await fetch(path, { headers: { "X-Fragment": "1" }, credentials: "same-origin", cache: "no-store" });

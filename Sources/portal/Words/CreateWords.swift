@@ -2,7 +2,7 @@
 
 extension Words {
     static let createPage: Sentences = [
-        "create.title": ("Make your mailbox", "Créer votre boîte"),
+        "create.title": ("Create your mailbox", "Créer votre boîte"),
         "create.lead": (
             "Choose an address. It comes with a disk of its own, and a container you can log in to.",
             "Choisissez une adresse. Elle vient avec un disque à elle, et un conteneur auquel vous pouvez vous connecter."),
@@ -20,7 +20,7 @@ extension Words {
         "create.ownHelp": ("You set its DNS records; the next page says which.", "Vous réglez ses enregistrements DNS ; la page suivante dit lesquels."),
         "create.ownName": ("Your domain", "Votre domaine"),
         "create.summary": ("You get %1 of space.", "Vous disposez de %1 d'espace."),
-        "create.button": ("Make the mailbox", "Créer la boîte"),
+        "create.button": ("Create the mailbox", "Créer la boîte"),
         "create.free": ("%1 is free", "%1 est libre"),
         // Codes of provision's refusals.
         "code.taken": ("%1 is taken: choose another name.", "%1 est déjà prise : choisissez un autre nom."),
@@ -45,8 +45,8 @@ extension Words {
     ]
 
     static let progressPage: Sentences = [
-        "do.create": ("Your mailbox is being made", "Votre boîte est en cours de création"),
-        "do.delete": ("Your mailbox is being unmade", "Votre boîte est en cours de suppression"),
+        "do.create": ("Your mailbox is being created", "Votre boîte est en cours de création"),
+        "do.delete": ("Your mailbox is being deleted", "Votre boîte est en cours de suppression"),
         "do.start": ("The container starts", "Le conteneur démarre"),
         "do.stop": ("The container stops", "Le conteneur s'arrête"),
         "do.restart": ("The container restarts", "Le conteneur redémarre"),
@@ -60,6 +60,8 @@ extension Words {
         "do.release": ("The message is let go", "Le message est relâché"),
         "do.retry": ("The message is tried again", "Le message est essayé à nouveau"),
         "do.cancel": ("The message is cancelled", "Le message est annulé"),
+        "over.create": ("Your mailbox is ready", "Votre boîte est prête"),
+        "over.delete": ("Your mailbox is gone", "Votre boîte n'est plus"),
         "do.other": ("It is being done", "C'est en cours"),
         "step.reserve": ("The name is reserved", "Réserver le nom"),
         "step.volume": ("The disk is made", "Créer le disque"),
@@ -76,10 +78,10 @@ extension Words {
         "step.done": ("done", "fait"),
         "progress.running": ("This page follows by itself. You may leave it; the work goes on.", "Cette page se met à jour d'elle-même. Vous pouvez la quitter ; le travail continue."),
         "progress.again": ("Attempt %1: it is tried again by itself. Last time: %2", "Tentative %1 : l'essai est répété de lui-même. La dernière fois : %2"),
-        "progress.created": ("Your mailbox is ready.", "Votre boîte est prête."),
+        "progress.created": ("What is sent to it arrives from now on.", "Ce qu'on lui envoie arrive dès maintenant."),
         "progress.waits": (
             "All is made. Mail comes in as soon as your domain's MX record leads here.", "Tout est prêt. Le courrier arrivera dès que l'enregistrement MX de votre domaine mènera ici."),
-        "progress.deleted": ("Nothing is left of your mailbox.", "Il ne reste rien de votre boîte."),
+        "progress.deleted": ("Nothing is left of it.", "Il n'en reste rien."),
         "progress.done": ("Done.", "C'est fait."),
         "progress.failed": ("It did not work, and all that had been begun was undone.", "Cela n'a pas fonctionné, et tout ce qui avait été commencé a été défait."),
         "progress.detail": ("What the server says:", "Ce que dit le serveur :"),

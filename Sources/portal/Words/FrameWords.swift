@@ -23,6 +23,7 @@ extension Words {
         "signIn.wrong": ("Name or password is not right.", "L'identifiant ou le mot de passe n'est pas le bon."),
         "signIn.slow": (
             "Too many wrong passwords lately. Try again in %1 minutes.", "Trop de mots de passe erronés récemment. Réessayez dans %1 minutes."),
+        "signIn.slowOne": ("Too many wrong passwords lately. Try again in a minute.", "Trop de mots de passe erronés récemment. Réessayez dans une minute."),
         "signIn.unavailable": (
             "The directory does not answer just now, so passwords cannot be checked. Try again in a moment.",
             "L'annuaire ne répond pas pour le moment, et les mots de passe ne peuvent être vérifiés. Réessayez dans un instant."),

@@ -1,4 +1,4 @@
-// Sentences of deliveries, of unmaking a mailbox, and of administration.
+// Sentences of deliveries, of deleting a mailbox, and of administration.
 
 extension Words {
     static let logPage: Sentences = [
@@ -9,7 +9,8 @@ extension Words {
         "log.sentTitle": ("A message you sent", "Un message envoyé"),
         "log.receivedTitle": ("A message you received", "Un message reçu"),
         "log.to": ("to %1", "à %1"),
-        "log.toMany": ("to %1 and %2 others", "à %1 et %2 autres"),
+        "log.toMany": ("to %2 and %1 others", "à %2 et %1 autres"),
+        "log.toManyOne": ("to %2 and one other", "à %2 et un autre"),
         "log.sent": ("sent", "envoyé"),
         "log.received": ("received", "reçu"),
         "log.accepted": ("Accepted", "Accepté"),
@@ -37,9 +38,10 @@ extension Words {
     ]
 
     static let deletePage: Sentences = [
-        "delete.title": ("Unmake the mailbox", "Supprimer la boîte"),
+        "delete.title": ("Delete the mailbox", "Supprimer la boîte"),
         "delete.text": ("This cannot be taken back. Lost will be:", "C'est irréversible. Seront perdus :"),
         "delete.lostMail": ("all mail in it: %1 messages, %2", "tout le courrier : %1 messages, %2"),
+        "delete.lostMailOne": ("all mail in it: 1 message, %2", "tout le courrier : 1 message, %2"),
         "delete.lostMailUnknown": ("all mail in it", "tout le courrier"),
         "delete.lostContainer": ("the disk, and the container with all that is in it", "le disque, et le conteneur avec tout ce qu'il contient"),
         "delete.lostAddress": (
@@ -53,21 +55,22 @@ extension Words {
         "delete.mbox": ("Download (mbox)", "Télécharger (mbox)"),
         "delete.sureTitle": ("Are you sure?", "Êtes-vous sûr ?"),
         "delete.type": ("Type your address, %1, to confirm", "Saisissez votre adresse, %1, pour confirmer"),
-        "delete.button": ("Unmake it for good", "Supprimer définitivement"),
+        "delete.button": ("Delete it for good", "Supprimer définitivement"),
         "delete.cancel": ("Keep it", "La garder"),
     ]
 
     static let adminPage: Sentences = [
         "admin.title": ("Mailboxes", "Boîtes"),
         "admin.count": ("%1 mailboxes", "%1 boîtes"),
+        "admin.countOne": ("1 mailbox", "1 boîte"),
         "admin.queueLink": ("Queue", "File d'attente"),
         "admin.search": ("Owner or address", "Propriétaire ou adresse"),
         "admin.searchButton": ("Search", "Chercher"),
         "admin.none": ("There is none.", "Il n'y en a pas."),
         "admin.active": ("active", "active"),
         "admin.suspended": ("suspended", "suspendue"),
-        "admin.making": ("being made, or waits for its MX", "en création, ou attend son MX"),
-        "admin.leaving": ("being unmade", "en suppression"),
+        "admin.making": ("being created, or waits for its MX", "en création, ou attend son MX"),
+        "admin.leaving": ("being deleted", "en suppression"),
         "admin.broken": ("its file makes no sense", "son fichier n'a pas de sens"),
         "admin.change": ("Change", "Modifier"),
         "admin.size": ("Size of the disk", "Taille du disque"),
@@ -82,6 +85,7 @@ extension Words {
         "admin.unbound": ("no limit", "sans limite"),
         "queue.title": ("Queue", "File d'attente"),
         "queue.now": ("%1 messages wait now", "%1 messages en attente maintenant"),
+        "queue.nowOne": ("1 message waits now", "1 message en attente maintenant"),
         "queue.nowUnknown": ("How many messages wait is not known.", "Le nombre de messages en attente est inconnu."),
         "queue.depth": ("Messages that wait, over the last day", "Messages en attente, sur la dernière journée"),
         "queue.deliveries": ("Deliveries, over the last day", "Livraisons, sur la dernière journée"),

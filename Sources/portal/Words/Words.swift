@@ -30,6 +30,11 @@ struct Words: Sendable, MustacheParent {
         return values.enumerated().reduce(text) { text, value in Words.replacing("%\(value.offset + 1)", in: text, by: value.element) }
     }
 
+    /// A sentence about a number of things, which is its first value.
+    func count(_ name: String, _ number: Int, _ values: String...) -> String {
+        callAsFunction(number == 1 && Words.knows(name + "One") ? name + "One" : name, ["\(number)"] + values)
+    }
+
     static func knows(_ name: String) -> Bool { table[name] != nil }
 
     static let table: [String: (en: String, fr: String)] = {
