@@ -56,7 +56,10 @@ enum LDIF {
         switch kind {
         case 0x3c?: fail("line \(number) wants the value of \(name) from a URL: write it into the file", number, &entry)
         case 0x3a?:
-            guard let bytes = Base64.decode(rest), let value = String(validating: bytes, as: UTF8.self) else {
+            var bytes = Base64.decode(rest)
+            // OpenLDAP 2.5 leaves a NUL and an octet that means nothing behind what it hashes with argon2.
+            if name == "userpassword", let all = bytes, all.first == 0x7b { bytes = Array(all.prefix { $0 != 0 }) }
+            guard let bytes, let value = String(validating: bytes, as: UTF8.self) else {
                 // Pictures and certificates are octets; people's names are not.
                 if Person.attribute(name) != nil || name == "uid" || name == "userpassword" { fail("line \(number): \(name) is no text in base64", number, &entry) } else { entry.values.append((name, "")) }
                 return

@@ -318,6 +318,18 @@ def hashed(password):
     return base64.b64encode(hashlib.sha1(password.encode() + salt).digest() + salt).decode()
 
 
+def test_what_one_such_directory_writes_out_another_takes(people):
+    """Hashes and all, with what OpenLDAP leaves behind them."""
+    for number in range(8):
+        people.ok("user", "add", f"user{number}", "--name", "Üser", "--password-file", "-", input=f"word {number}")
+    people.ok("user", "add", "nobody", "--name", "Without")
+    written = people.ldap("ldapsearch", "-LLL", "-b", BASE, "(objectClass=*)").stdout
+    people.clear()
+    result = people.importing(written)
+    assert (result["added"], result["others"], result["refused"]) == (9, 1, [])
+    assert [people.check(f"user{number}", f"word {number}")[0] for number in range(8)] == [0] * 8
+
+
 ENTRY = "dn: uid=evil,{base}\nuid: evil\nsn: E\n"
 HOSTILE = {
     "a removal": (f"dn: uid=victim,{BASE}\nchangetype: delete\n", "changetype delete"),
