@@ -6,9 +6,9 @@
 set -eu
 umask 022
 
-usage='usage: install.sh --domain NAME [--no-dns]
+usage='usage: install.sh --domain NAME [--without PART]...
                                          install, or bring up to date; NAME is this host'"'"'s name in mail;
-                                         --no-dns: BIND is not set up here, the DNS is served elsewhere
+                                         a PART is left alone: directory, dns (it is served elsewhere) or containers
        install.sh --demo [DIR] [--port N] [--once]
                                          a SEMail of its own on a loopback port, with a message sent through it;
                                          ends with Ctrl-C (--once: after the proof) and leaves nothing behind
@@ -23,7 +23,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # What is asked for; the parts read these.
 # shellcheck disable=SC2034
-what='' domain='' without='' leave_dns='' demo_home='' demo_port=2525 demo_once=''
+what='' domain='' without='' demo_home='' demo_port=2525 demo_once=''
 while [ $# -gt 0 ]; do
     case $1 in
     --domain)
@@ -31,7 +31,6 @@ while [ $# -gt 0 ]; do
         what=${what:-install} domain=$2
         shift
         ;;
-    --no-dns) leave_dns=yes ;;
     --without)
         case ${2-} in
         directory | dns | containers) without="$without $2" ;;
@@ -73,7 +72,6 @@ case $what in
 demo) [ -z "$domain$without" ] || misuse '--demo and --domain do not go together' ;;
 *) [ -z "$demo_once" ] || misuse '--once goes with --demo' ;;
 esac
-[ -z "$leave_dns" ] || [ "$what" = install ] || misuse '--no-dns goes with --domain'
 
 check_machine
 case $what in
