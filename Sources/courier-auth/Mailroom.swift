@@ -35,7 +35,7 @@ struct Mailroom: ~Copyable {
     func find(_ address: Address) throws(SystemError) -> Found {
         guard let mailbox = try mailboxes.find(address) else { return .closed(unsettled(named: Mailboxes.fileName(address)) ?? "none") }
         guard mailbox.state == .active else { return .closed("suspended") }
-        let person = Answer.Person(address: address.bytes, uid: mailbox.uid, gid: mailbox.gid, home: mailbox.volume, maildir: mailbox.maildir)
+        let person = Answer.Person(address: address.key, uid: mailbox.uid, gid: mailbox.gid, home: mailbox.volume, maildir: mailbox.maildir)
         // Courier would become root for a uid of 0.
         return mailbox.uid > 0 && mailbox.gid > 0 && person.isPlain ? .open(person) : .closed("none")
     }
