@@ -20,6 +20,7 @@ install_webmail() {
     put_webmail_files "$imap"
     divert_sendit
     configure_apache "$imap"
+    [ -n "$(setting webmail-url)" ] || set_setting webmail-url "https://$(web_host)/mail"
     services+=(courier-auth webmail)
     stages[courier-auth]='tcp-accept courier-auth'
     stages[webmail]=''
@@ -130,27 +131,20 @@ fill_in() {
     local closed
     # Within quotes in Apache's file, between | in a substitution.
     closed=$(tr -d '\n' < "$root/etc/webmail/closed.html" | sed 's/[\\&"$|]/\\&/g')
-    sed -e "${1:+s/^@IMAP@//}" -e '/^@IMAP@/d' -e "s|@HOST@|$(web_host)|g" -e "s|@PORTAL@|$(setting portal-listen 127.0.0.1:8080)|g" \
+    sed -e "${1:+s/^@IMAP@//}" -e '/^@IMAP@/d' -e "s|@HOST@|$(web_host)|g" -e "s|@PORTAL@|$(setting portal-listen)|g" \
         -e "s|@SHARE@|$share|g" -e "s|@SETTINGS@|$settings|g" | CLOSED=$closed awk '{
             while ((place = index($0, "@CLOSED@")) > 0) $0 = substr($0, 1, place - 1) ENVIRON["CLOSED"] substr($0, place + 8)
             print
         }'
 }
 
-# setting NAME DEFAULT
-setting() {
-    local value=''
-    [ ! -e "$settings/$1" ] || value=$(head -n 1 "$settings/$1")
-    printf %s "${value:-$2}"
-}
-
 # The name that people type: of the setting portal-url, or the host's.
 web_host() {
     local url
-    url=$(setting portal-url '')
+    url=$(setting portal-url)
     url=${url#https://}
     url=${url%%[/:]*}
-    if [[ $url =~ ^[a-z0-9.-]+$ ]]; then printf %s "$url"; else setting hostname localhost; fi
+    if [[ $url =~ ^[a-z0-9.-]+$ ]]; then printf %s "$url"; else setting hostname; fi
 }
 
 # put_tree FROM TO: a directory just like FROM; one line for all of it.
