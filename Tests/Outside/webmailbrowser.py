@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 
 from selenium import webdriver
+from selenium.common.exceptions import StaleElementReferenceException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
@@ -35,6 +36,7 @@ class Browser:
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
         self.driver = webdriver.Chrome(service=Service("/usr/bin/chromedriver"), options=options)
         self.driver.set_page_load_timeout(60)
+        self.driver.implicitly_wait(15)
         # A window of Chromium cannot be so narrow; a phone can.
         self.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500})
         self.directory, self.width, self.language, self.count = Path(directory), width, language, 0
@@ -64,9 +66,17 @@ class Browser:
         return self.driver.find_element(By.TAG_NAME, "body").text
 
     def see(self, *words):
-        text = self.text
-        for word in words:
-            assert word in text, f"\"{word}\" is not on the page:\n{text}"
+        end = time.monotonic() + 15
+        while True:
+            try:
+                text = self.text
+                missing = [word for word in words if word not in text]
+            except StaleElementReferenceException:
+                missing, text = words, "(a page on its way)"
+            if not missing:
+                return
+            assert time.monotonic() < end, f"{missing} is not on the page:\n{text}"
+            time.sleep(0.1)
 
     def element(self, css):
         return self.driver.find_element(By.CSS_SELECTOR, css)
@@ -225,6 +235,47 @@ def story(browser):
     b.sign_out()
     elsewhere = [url for url in b.requests() if not url.startswith((SITE, "data:", "chrome"))]
     assert not elsewhere, elsewhere
+
+
+def samples(browser):
+    """Every message of webmailsamples.py, opened. What fails is said for all of them at the end."""
+    import webmailsamples
+    b = browser
+    b.driver.implicitly_wait(0)
+    b.sign_in("ssow", "correct horse")
+    base = b.driver.current_url.partition("&form=")[0].partition("?")[0] + "?folder=INBOX"
+    faults, shown = [], 0
+    wanted = {sample.name: sample for sample in webmailsamples.samples()}
+    for place in range(len(wanted)):
+        b.driver.get(f"{base}&form=readmsg&pos={place}&fullheaders=1")
+        source = b.driver.page_source
+        name = next((name for name in sorted(wanted, key=len, reverse=True) if f"{name.replace(' ', '.')}@elsewhere.test" in source), None)
+        b.driver.get(f"{base}&form=readmsg&pos={place}")
+        text, title = b.text, b.driver.title
+        if "RUN" in title:
+            faults.append(f"{name or place}: a script has run")
+        if not b.driver.find_elements(By.CSS_SELECTOR, "article.message"):
+            faults.append(f"{name or place}: no page of a message, but: {text[:300]}")
+        if b.driver.find_elements(By.CSS_SELECTOR, "article script, article iframe, article object, article embed, article link, article meta, article form, article video"):
+            faults.append(f"{name or place}: elements that a message may not have")
+        # Nothing of a message lies over the page's own parts.
+        menu = b.element(".bar .brand")
+        if not b.driver.execute_script("const at = arguments[0].getBoundingClientRect(); return arguments[0].contains(document.elementFromPoint(at.x + at.width / 2, at.y + at.height / 2))", menu):
+            faults.append(f"{name or place}: the page's head is covered")
+        for words in wanted[name].shows if name else ():
+            # A blank that must not break is a blank to whoever reads.
+            if words not in text.replace("\u00a0", " "):
+                faults.append(f"{name}: \"{words}\" is not shown: {text[-500:]!r}")
+        if name:
+            shown += 1
+        if name in ("right to left", "handlers", "calendar", "names of files", "format flowed"):
+            b.shot("sample-" + name.replace(" ", "-"))
+    asked = [url for url in b.requests() if not url.startswith((SITE, "data:", "chrome"))]
+    if asked:
+        faults.append(f"asked for {asked}")
+    print(f"{shown} of {len(wanted)} were told apart by their Message-ID")
+    assert shown >= len(wanted) - 6, "most messages have one"
+    assert not faults, "\n".join(faults)
 
 
 def main():

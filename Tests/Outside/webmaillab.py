@@ -48,7 +48,7 @@ step 'Settings' make_settings
 
 
 class Webmail(Machine):
-    def __init__(self, imap=False, owners=("ssow", "xredon"), portal=True):
+    def __init__(self, imap=False, owners=("ssow", "xredon"), portal=True, before=""):
         super().__init__()
         try:
             self.slapd = None
@@ -59,6 +59,8 @@ class Webmail(Machine):
             self.run(["mkdir", "-p", "/etc/service", "/run/lock"], check=True)
             self.start(["setsid", "runsvdir", "-P", "/etc/service"])
             self._find_addresses()
+            if before:
+                self.run(["sh", "-c", before], check=True)
             self.installed = self.install(_BASE + f"step 'Webmail' install_webmail {'--with-imap' if imap else ''}\nstep 'Services' make_services")
             self._start_slapd()
             if portal:
@@ -119,6 +121,31 @@ class Webmail(Machine):
         """Names of messages in new and cur."""
         script = "import os, sys\nfor kind in ('new', 'cur'):\n    try: print('\\n'.join(os.listdir(f'{sys.argv[1]}/{kind}')))\n    except FileNotFoundError: pass"
         return [name for name in self.python(script, f"{self.maildir(owner)}/{folder}").split("\n") if name]
+
+    def message(self, owner, name, folder=""):
+        script = "import sys, os\nfor kind in ('new', 'cur'):\n    path = f'{sys.argv[1]}/{kind}/{sys.argv[2]}'\n    if os.path.exists(path): sys.stdout.write(open(path, 'rb').read().hex())"
+        return bytes.fromhex(self.python(script, f"{self.maildir(owner)}/{folder}", name))
+
+    def empty(self, owner):
+        """No messages, and no folders that somebody made."""
+        script = """import os, shutil, sys
+for name in os.listdir(sys.argv[1]):
+    path = os.path.join(sys.argv[1], name)
+    if name in ("new", "cur", "tmp"):
+        for inner in os.listdir(path): os.unlink(os.path.join(path, inner))
+    elif os.path.isdir(path): shutil.rmtree(path)
+    else: os.unlink(path)"""
+        self.python(script, self.maildir(owner))
+
+    def forgive(self):
+        """Forgets wrong passwords."""
+        self.run(["sh", "-c", f"rm -f {HOME}/run/guesses/*"], check=True)
+
+    def browse(self, scenario, width, language="fr", *more):
+        """A scenario of webmailbrowser.py, within the machine; its pictures are left in .build/webmail-shots."""
+        done = self.run(["/usr/bin/python3", REPOSITORY / "Tests/Outside/webmailbrowser.py", scenario, width, REPOSITORY / ".build/webmail-shots", language, *more], timeout=600)
+        assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if not line.startswith("#"))[-4000:]
+        return done.stdout
 
     def log(self, service):
         return self.run(["cat", f"/var/log/semail/{service}/current"]).stdout

@@ -175,13 +175,14 @@ divert_sendit() {
 }
 
 configure_apache() {
-    local name state=ok before=$changes
+    local name state=ok before=$changes fresh=''
     scratch_directory
     install -d -m 0755 /var/lib/semail-acme /etc/apache2/semail.d
     for name in "${webmail_modules[@]}" "$(cgi_module)"; do
         a2query -q -m "$name" || {
             a2enmod -q "$name" > /dev/null
             thing made "Apache's module $name"
+            fresh=yes
         }
     done
     fill_in "$1" < "$root/etc/apache/semail.conf" > "$scratch/semail.conf"
@@ -198,32 +199,43 @@ configure_apache() {
         fail 'Apache does not take the configuration: its words are above; its own sites are as they were'
     fi
     [ "$changes" = "$before" ] || state=changed
+    [ -z "$fresh" ] || state=fresh
     start_apache $state
 }
 
 # Under a threaded Apache programs are started by a process of its own.
 cgi_module() { case $(a2query -M) in prefork) say cgi ;; *) say cgid ;; esac }
 
-# start_apache STATE: it runs, with the configuration as it is now.
+# start_apache STATE: it runs, with the configuration as it is now. `fresh`: with modules it did not have, of which the one that starts
+# programs does its work only in an Apache that begins with it.
 start_apache() {
     if [ -d /run/systemd/system ]; then
         systemctl --quiet enable apache2
-        if [ "$1" = ok ] && systemctl --quiet is-active apache2; then
-            thing ok 'Apache runs'
-        else
-            # Modules that load others want a new start.
-            systemctl restart apache2 || fail 'Apache does not start: see journalctl -u apache2'
-            thing changed 'Apache started anew'
+        if [ "$1" != ok ] || ! systemctl --quiet is-active apache2; then
+            if [ "$1" = changed ]; then systemctl reload-or-restart apache2; else systemctl restart apache2; fi || fail 'Apache does not start: see journalctl -u apache2'
+            thing changed 'Apache started, or told of the changes'
+            return
         fi
-    elif [ "$1" = ok ] && is_apache_running; then
-        thing ok 'Apache runs'
-    else
+    elif [ "$1" != ok ] || ! is_apache_running; then
+        if [ "$1" = fresh ]; then stop_apache; fi
         if is_apache_running; then apachectl graceful; else apachectl start; fi > "$scratch/apachectl" 2>&1 || {
             cat "$scratch/apachectl" >&2
             fail 'Apache does not start: its words are above'
         }
         thing changed 'Apache started, or told of the changes'
+        return
     fi
+    thing ok 'Apache runs'
+}
+
+stop_apache() {
+    local tries
+    is_apache_running || return 0
+    apachectl stop > /dev/null 2>&1 || true
+    for ((tries = 0; tries < 100; tries++)); do
+        is_apache_running || return 0
+        sleep 0.1
+    done
 }
 
 is_apache_running() { [ -s /run/apache2/apache2.pid ] && kill -0 "$(cat /run/apache2/apache2.pid)" 2> /dev/null; }
