@@ -62,6 +62,7 @@ let package = Package(
         program("auth-check", uses: ["Unix", "Program"]),
         program("maildir-export", uses: ["Unix", "Program", "Control", "Mail"]),
         program("sendmail", uses: ["Unix", "Program", "Control", "Mail"]),
+        program("courier-auth", uses: ["Unix", "Program", "Control", "Mail"]),
 
         // libldap has no static form that could look up a host's name.
         .executableTarget(

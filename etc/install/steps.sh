@@ -2,7 +2,7 @@
 # Read by install.sh, which sets $root (the repository) and $usage.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail domain-check maildir-export provision semail)
+programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail courier-auth domain-check maildir-export provision semail)
 services=(inbound outbound outbound-tls outbound-local auth qrunner export provision)
 
 # -- words -------------------------------------------------------------------

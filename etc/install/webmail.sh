@@ -1,0 +1,265 @@
+# install.sh: web pages and IMAP. Debian's Apache, SqWebMail and courier-imap, told where SEMail is; no file of theirs is changed but one,
+# which dpkg is asked to set aside, and an administrator's own sites stay as they are.
+# Read by install.sh, after host.sh.
+# shellcheck shell=bash disable=SC2034,SC2154
+
+webmail_packages=(apache2 sqwebmail courier-authdaemon)
+imap_packages=(courier-imap)
+webmail_user=semail-courier
+webmail_sendit=/usr/lib/courier/sqwebmail/sendit.sh
+webmail_site=/etc/apache2/sites-available/semail.conf
+webmail_modules=(ssl headers proxy proxy_http substitute alias setenvif)
+
+# install_webmail [--with-imap]: settings, files and Apache. The services themselves are some of ${services[@]} from then on.
+install_webmail() {
+    local name imap=''
+    # What was asked for once stays.
+    if [ "${1-}" = --with-imap ] || [ -e /etc/sv/semail-imap ]; then imap=yes; fi
+    silence_courier "${webmail_packages[@]}" ${imap:+"${imap_packages[@]}"}
+    make_webmail_user
+    put_webmail_files "$imap"
+    divert_sendit
+    configure_apache "$imap"
+    [ -n "$(setting webmail-url)" ] || set_setting webmail-url "https://$(web_host)/mail"
+    services+=(courier-auth webmail)
+    stages[courier-auth]='tcp-accept courier-auth'
+    stages[webmail]=''
+    if [ -n "$imap" ]; then
+        services+=(imap)
+        stages[imap]=''
+    fi
+}
+
+# silence_courier PACKAGE...: installs them; of what they start, nothing is needed: courier-auth sits at authdaemond's socket, and runit
+# starts SqWebMail's daemon and couriertcpd.
+silence_courier() {
+    local name found
+    found=$(holders_of_port 993 | head -n 1)
+    packages "$@"
+    for name in sqwebmail courier-authdaemon courier-imap courier-imap-ssl; do
+        [ -e "/etc/init.d/$name" ] || [ -e "/lib/systemd/system/$name.service" ] || continue
+        if is_courier_off "$name"; then
+            thing ok "$name of Debian is off"
+            continue
+        fi
+        # courier-imap that ran before serves somebody.
+        case $name in courier-imap*) [ -z "$found" ] || fail "port 993 is in use by $found: stop it, and see that it does not start again, then run this again" ;; esac
+        if [ -d /run/systemd/system ]; then
+            systemctl --quiet disable --now "$name.service" > /dev/null 2>&1 || true
+        else
+            "/etc/init.d/$name" stop > /dev/null 2>&1 || true
+        fi
+        update-rc.d "$name" disable > /dev/null 2>&1 || true
+        thing changed "$name of Debian is off: SEMail's own services take its place"
+    done
+}
+
+is_courier_off() {
+    local pid
+    case $1 in
+    sqwebmail) pid=/run/courier/sqwebmaild.pid ;;
+    courier-authdaemon) pid=/run/courier/authdaemon/pid ;;
+    courier-imap) pid=/run/courier/imapd.pid ;;
+    courier-imap-ssl) pid=/run/courier/imapd-ssl.pid ;;
+    esac
+    if [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2> /dev/null; then return 1; fi
+    if [ -d /run/systemd/system ] && systemctl --quiet is-enabled "$1.service" > /dev/null 2>&1; then return 1; fi
+    [ -z "$(find /etc/rc2.d -name "S[0-9][0-9]$1" 2> /dev/null)" ]
+}
+
+# It may ask at run/auth, and is nothing else.
+make_webmail_user() {
+    if getent passwd "$webmail_user" > /dev/null; then
+        thing ok "$webmail_user"
+    else
+        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin --comment 'SEMail courier' "$webmail_user"
+        thing made "$webmail_user"
+    fi
+    if [[ " $(id -nG "$webmail_user") " = *' semail-ask '* ]]; then
+        thing ok "$webmail_user in the group semail-ask"
+    else
+        usermod -a -G semail-ask "$webmail_user"
+        thing made "$webmail_user in the group semail-ask"
+    fi
+}
+
+# Of SqWebMail's templates those that people see are ours, in each language; what is left are Debian's.
+put_webmail_files() {
+    local imap=$1 fresh
+    scratch_directory
+    fresh=$scratch/webmail
+    mkdir -p "$fresh/web/static"
+    make_templates "$fresh/webmail"
+    cp "$root"/etc/webmail/static/* "$fresh/web/static/"
+    fill_in "$imap" < "$root/etc/apache/autoconfig.xml" > "$fresh/web/autoconfig.xml"
+    put_tree "$fresh/webmail" "$share/webmail"
+    put_tree "$fresh/web" "$share/web"
+}
+
+# make_templates DIR: for each language of etc/webmail/words its directory: {{word}} in a template is the word in that language.
+make_templates() {
+    local column language file name
+    for column in 2 3; do
+        language=$(head -n 1 "$root/etc/webmail/words" | cut -f "$column")
+        mkdir -p "$1/$language"
+        for file in "$root"/etc/webmail/templates/*; do
+            name=${file##*/}
+            awk -F '\t' -v column="$column" '
+                NR == FNR { if (FNR > 1 && NF) words[$1] = $column; next }
+                {
+                    line = ""
+                    while (match($0, /\{\{[a-z0-9-]+\}\}/)) {
+                        key = substr($0, RSTART + 2, RLENGTH - 4)
+                        if (!(key in words)) { print FILENAME ": no word \"" key "\"" > "/dev/stderr"; exit 1 }
+                        line = line substr($0, 1, RSTART - 1) words[key]
+                        $0 = substr($0, RSTART + RLENGTH)
+                    }
+                    print line $0
+                }' "$root/etc/webmail/words" "$file" > "$1/$language/$name"
+        done
+        printf '%s\n' utf-8 > "$1/$language/CHARSET"
+        printf '%s\n' "$language" > "$1/$language/LANGUAGE"
+        printf '%s\n' "$language" > "$1/$language/LOCALE"
+        printf '%s\n' default > "$1/$language/ISPELLDICT"
+        # The first of them is what a session has that does not choose: the host's own.
+        printf '*\t*\n' > "$1/$language/TIMEZONELIST"
+    done
+}
+
+# fill_in IMAP: what stands between @ signs.
+fill_in() {
+    local closed
+    # Within quotes in Apache's file, between | in a substitution.
+    closed=$(tr -d '\n' < "$root/etc/webmail/closed.html" | sed 's/[\\&"$|]/\\&/g')
+    sed -e "${1:+s/^@IMAP@//}" -e '/^@IMAP@/d' -e "s|@HOST@|$(web_host)|g" -e "s|@PORTAL@|$(setting portal-listen)|g" \
+        -e "s|@SHARE@|$share|g" -e "s|@SETTINGS@|$settings|g" | CLOSED=$closed awk '{
+            while ((place = index($0, "@CLOSED@")) > 0) $0 = substr($0, 1, place - 1) ENVIRON["CLOSED"] substr($0, place + 8)
+            print
+        }'
+}
+
+# The name that people type: of the setting portal-url, or the host's.
+web_host() {
+    local url
+    url=$(setting portal-url)
+    url=${url#https://}
+    url=${url%%[/:]*}
+    if [[ $url =~ ^[a-z0-9.-]+$ ]]; then printf %s "$url"; else setting hostname; fi
+}
+
+# put_tree FROM TO: a directory just like FROM; one line for all of it.
+put_tree() {
+    local state=made
+    if [ -d "$2" ]; then
+        state=changed
+        if diff -rq "$1" "$2" > /dev/null; then state=ok; fi
+    fi
+    if [ $state != ok ]; then
+        chmod -R u=rwX,go=rX "$1"
+        rm -rf "$2.fresh" "$2.old"
+        mkdir -p "$(dirname "$2")"
+        cp -r "$1" "$2.fresh"
+        [ ! -e "$2" ] || mv "$2" "$2.old"
+        mv "$2.fresh" "$2"
+        rm -rf "$2.old"
+    fi
+    thing $state "$2"
+}
+
+# SqWebMail runs one program to send a message, at a path of its own; Debian's calls the sendmail command in a way that is Courier's.
+divert_sendit() {
+    if [ "$(dpkg-divert --truename "$webmail_sendit")" = "$webmail_sendit" ]; then
+        dpkg-divert --local --rename --divert "$webmail_sendit.debian" --add "$webmail_sendit" > /dev/null
+    fi
+    put 755 "$root/etc/webmail/sendit" "$webmail_sendit"
+}
+
+configure_apache() {
+    local name state=ok before=$changes fresh=''
+    scratch_directory
+    install -d -m 0755 /var/lib/semail-acme /etc/apache2/semail.d
+    for name in "${webmail_modules[@]}" "$(cgi_module)"; do
+        a2query -q -m "$name" || {
+            a2enmod -q "$name" > /dev/null
+            thing made "Apache's module $name"
+            fresh=yes
+        }
+    done
+    fill_in "$1" < "$root/etc/apache/semail.conf" > "$scratch/semail.conf"
+    if [ -e "$webmail_site" ]; then cp "$webmail_site" "$scratch/site.old"; else rm -f "$scratch/site.old"; fi
+    put 644 "$scratch/semail.conf" "$webmail_site"
+    a2query -q -s semail || {
+        a2ensite -q semail > /dev/null
+        thing made "Apache's site semail"
+    }
+    if ! apachectl configtest > "$scratch/configtest" 2>&1; then
+        # What ran before goes on running, also when Apache is started next.
+        if [ -e "$scratch/site.old" ]; then mv "$scratch/site.old" "$webmail_site"; else a2dissite -q semail > /dev/null; fi
+        cat "$scratch/configtest" >&2
+        fail 'Apache does not take the configuration: its words are above; its own sites are as they were'
+    fi
+    [ "$changes" = "$before" ] || state=changed
+    [ -z "$fresh" ] || state=fresh
+    start_apache $state
+}
+
+# Under a threaded Apache programs are started by a process of its own.
+cgi_module() { case $(a2query -M) in prefork) say cgi ;; *) say cgid ;; esac }
+
+# start_apache STATE: it runs, with the configuration as it is now. `fresh`: with modules it did not have, of which the one that starts
+# programs does its work only in an Apache that begins with it.
+start_apache() {
+    if [ -d /run/systemd/system ]; then
+        systemctl --quiet enable apache2
+        if [ "$1" != ok ] || ! systemctl --quiet is-active apache2; then
+            if [ "$1" = changed ]; then systemctl reload-or-restart apache2; else systemctl restart apache2; fi || fail 'Apache does not start: see journalctl -u apache2'
+            thing changed 'Apache started, or told of the changes'
+            return
+        fi
+    elif [ "$1" != ok ] || ! is_apache_running; then
+        if [ "$1" = fresh ]; then stop_apache; fi
+        if is_apache_running; then apachectl graceful; else apachectl start; fi > "$scratch/apachectl" 2>&1 || {
+            cat "$scratch/apachectl" >&2
+            fail 'Apache does not start: its words are above'
+        }
+        thing changed 'Apache started, or told of the changes'
+        return
+    fi
+    thing ok 'Apache runs'
+}
+
+stop_apache() {
+    local tries
+    is_apache_running || return 0
+    apachectl stop > /dev/null 2>&1 || true
+    for ((tries = 0; tries < 100; tries++)); do
+        is_apache_running || return 0
+        sleep 0.1
+    done
+}
+
+is_apache_running() { [ -s /run/apache2/apache2.pid ] && kill -0 "$(cat /run/apache2/apache2.pid)" 2> /dev/null; }
+
+# -- and back ------------------------------------------------------------------
+
+# What install_webmail made; before remove_files, which removes $share, and remove_services, which needs to know of the services.
+uninstall_webmail() {
+    services+=(courier-auth webmail imap)
+    users+=("$webmail_user")
+    if [ -e "$webmail_site" ]; then
+        a2dissite -q semail > /dev/null 2>&1 || true
+        rm -f "$webmail_site"
+        thing removed "$webmail_site"
+        rmdir --ignore-fail-on-non-empty /etc/apache2/semail.d /var/lib/semail-acme 2> /dev/null || true
+        if [ -d /run/systemd/system ]; then
+            systemctl try-restart apache2 || true
+        elif is_apache_running; then
+            apachectl graceful > /dev/null 2>&1 || true
+        fi
+    fi
+    if [ "$(dpkg-divert --listpackage "$webmail_sendit" 2> /dev/null || true)" = LOCAL ]; then
+        rm -f "$webmail_sendit"
+        dpkg-divert --local --rename --remove "$webmail_sendit" > /dev/null
+        thing removed "$webmail_sendit (Debian's is back)"
+    fi
+}
