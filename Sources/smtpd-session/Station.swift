@@ -23,7 +23,7 @@ final class Station {
         let control = try Control(home.control)
         self.home = home
         self.role = role
-        entrance = try QueueEntrance(queue: home.queue, run: home.run)
+        entrance = try QueueEntrance(queue: home.queue, run: home.run, mayLeave: role == .submission)
         resolver = try Resolver(home)
         do { settings = try SessionSettings(control) } catch { throw Fatal(error.text) }
         self.control = control
