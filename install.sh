@@ -23,7 +23,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # What is asked for; the parts read these.
 # shellcheck disable=SC2034
-what='' domain='' without='' demo_home='' demo_port=2525 demo_once=''
+what='' domain='' without='' with_imap='' demo_home='' demo_port=2525 demo_once=''
 while [ $# -gt 0 ]; do
     case $1 in
     --domain)
@@ -33,11 +33,12 @@ while [ $# -gt 0 ]; do
         ;;
     --without)
         case ${2-} in
-        directory | dns | containers) without="$without $2" ;;
-        *) misuse "--without needs directory, dns or containers, not \"${2-}\"" ;;
+        directory | dns | containers | webmail) without="$without $2" ;;
+        *) misuse "--without needs directory, dns, containers or webmail, not \"${2-}\"" ;;
         esac
         shift
         ;;
+    --with-imap) with_imap=yes ;;
     --demo)
         what=demo
         case ${2-} in
@@ -69,7 +70,7 @@ if ! [[ $demo_port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$demo_port" -gt 65535 ]; then
 fi
 [ -n "$what" ] || misuse 'say what to do'
 case $what in
-demo) [ -z "$domain$without" ] || misuse '--demo and --domain do not go together' ;;
+demo) [ -z "$domain$without$with_imap" ] || misuse '--demo and --domain do not go together' ;;
 *) [ -z "$demo_once" ] || misuse '--once goes with --demo' ;;
 esac
 
