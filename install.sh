@@ -6,10 +6,11 @@
 set -eu
 umask 022
 
-usage='usage: install.sh --domain NAME [--without PART]...
+usage='usage: install.sh --domain NAME [--without PART]... [--with-imap]
                                          install, or bring up to date; NAME is this host'"'"'s name in mail;
-                                         a PART is left alone: directory, dns (it is served elsewhere) or containers
-       install.sh --demo [DIR] [--port N] [--once]
+                                         a PART is left alone: directory, dns (it is served elsewhere), containers or
+                                         webmail (and with it Apache); --with-imap: Courier'"'"'s IMAP too, over TLS
+       install.sh --demo [DIR] [--port N] [--once] [--without containers]
                                          a SEMail of its own on a loopback port, with a message sent through it;
                                          ends with Ctrl-C (--once: after the proof) and leaves nothing behind
        install.sh --test                 everything the tests need, then all tests
@@ -70,7 +71,7 @@ if ! [[ $demo_port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$demo_port" -gt 65535 ]; then
 fi
 [ -n "$what" ] || misuse 'say what to do'
 case $what in
-demo) [ -z "$domain$without$with_imap" ] || misuse '--demo and --domain do not go together' ;;
+demo) [ -z "$domain$with_imap" ] || misuse '--demo and --domain do not go together' ;;
 *) [ -z "$demo_once" ] || misuse '--once goes with --demo' ;;
 esac
 
