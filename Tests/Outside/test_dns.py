@@ -115,6 +115,7 @@ def test_again_it_is_the_same(home, names):
     # Other keys, by an admin who removed the old ones: the old records go, the new ones come.
     for path in (home.directory / "control/dkim/ssow.semail.test").iterdir():
         path.unlink()
+    (home.directory / "mailboxes/.making").mkdir(exist_ok=True)
     mailbox.rename(home.directory / "mailboxes/.making/ssow@ssow.semail.test")
     create(home, "ssow")
     renewed = names.records()
@@ -166,14 +167,18 @@ def test_how_the_server_is_named(home, names, place):
     assert names.records() == before
 
 
-def test_right_at_the_domain_nothing_is_a_mailboxs(home, names):
-    """Its records are the zone's own, and the admin's."""
+def test_right_at_the_domain_there_are_keys_alone(home, names):
+    """With the first mailbox, for good: they are the domain's, as all its records are. One that is there is not replaced."""
     before = names.records()
-    done = home.run("semail", "mailbox", "create", "ssow", "ssow@semail.test")
-    assert done.returncode == 0, done
-    assert names.records() == before
-    done = home.run("semail", "mailbox", "delete", "--yes", "ssow@semail.test")
-    assert done.returncode == 0 and names.records() == before
+    for owner in ("ssow", "xredon"):
+        done = home.run("semail", "mailbox", "create", owner, f"{owner}@semail.test")
+        assert done.returncode == 0, done
+        keys = told(home.directory / "run/dkim/semail.test")
+        assert len(keys) == 2 and sorted(names.records()) == sorted([*before, *(f'{name} TXT "{text}"' for name, text in keys.items())])
+    for owner in ("ssow", "xredon"):
+        done = home.run("semail", "mailbox", "delete", "--yes", f"{owner}@semail.test")
+        assert done.returncode == 0 and told(home.directory / "run/dkim/semail.test") == keys
+    assert sorted(names.records()) == sorted([*before, *(f'{name} TXT "{text}"' for name, text in keys.items())])
 
 
 def test_no_server_no_records(home, names):
@@ -262,7 +267,7 @@ def test_a_server_that_hangs(home, names):
     """It may do later what it was asked: nothing of it is left."""
     before = names.records()
     names.signal(signal.SIGSTOP)
-    failing(home, names, "does not answer", 9)
+    failing(home, names, "does not answer", 15)
     names.signal(signal.SIGCONT)
     completes(home, names, before)
     create(home, "ssow")
