@@ -201,8 +201,35 @@ def test_a_name_in_use_is_refused(home, record):
         said = create(home, "ssow", code=1)
         assert "ssow.semail.test is in the zone semail.test already, and not as a mailbox of ssow: choose another name" in said
         assert names.records() == before
-        # Nor is it removed with what was begun.
-        home.run("semail", "mailbox", "delete", "--yes", "ssow@ssow.semail.test")
+        # Nothing was begun that is in the way of another name.
+        assert not [path for path in (home.directory / "mailboxes").rglob("*ssow*") if not path.name.startswith("@")]
+        create(home, "ssow", "another")
+        delete(home, "ssow", "another")
+        assert names.records() == before
+
+
+def test_mail_that_was_kept_survives_a_refusal(home, names):
+    create(home, "ssow", "first")
+    (home.maildir("ssow") / "new/1.x").write_bytes(b"kept")
+    done = home.run("semail", "mailbox", "delete", "--yes", "--keep-mail", "ssow@first.semail.test")
+    assert done.returncode == 0, done
+    create(home, "ssow", "old", code=1)
+    assert (home.maildir("ssow") / "new/1.x").read_bytes() == b"kept"
+    create(home, "ssow", "second")
+    assert (home.maildir("ssow") / "new/1.x").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("wildcard", [[], ["* A 192.0.2.5"]])
+def test_what_is_free(home, wildcard):
+    """Not a name that has others beneath it; and under a wildcard what is nowhere written."""
+    with serve(home, [*ZONE, *wildcard]) as names:
+        before = names.records()
+        create(home, "ssow")
+        create(home, "xredon", "old", code=1)
+        if not wildcard:
+            # Under a wildcard nobody can tell.
+            assert "deep.semail.test is in the zone semail.test already" in create(home, "xredon", "deep", code=1)
+        delete(home, "ssow")
         assert names.records() == before
 
 
