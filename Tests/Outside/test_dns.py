@@ -1,6 +1,7 @@
 """Records of subdomains, made and removed with mailboxes by signed updates, at a real named: all of a mailbox's or none, each time the
 same, nothing of others, nothing left; and what is said when the server cannot or will not."""
 
+import json
 import os
 import random
 import signal
@@ -384,6 +385,21 @@ def test_a_server_that_cannot_be_one(home, names, place):
 def test_a_server_whose_name_nobody_knows(home, names):
     home.control("dns-server", "nobody-has-this-name.semail.test")
     failing(home, names, "the name server nobody-has-this-name.semail.test does not answer", 20)
+
+
+def test_the_doctor_asks_the_server(home, names):
+    def records():
+        findings = json.loads(home.run("semail", "doctor", "--json").stdout)["findings"]
+        return [(finding["level"], finding["text"]) for finding in findings if finding["check"] == "records"]
+
+    before = names.records()
+    assert records() == [("well", "the name server takes signed changes of semail.test")]
+    assert names.records() == before
+    give_key(home, key())
+    [(level, text)] = records()
+    assert level == "mend" and text.startswith("mailboxes at semail.test get no records: the name server") and "does not know the key" in text
+    home.control("dns-server", None)
+    assert records() == []
 
 
 def test_root_alone_knows_the_key(home, names):
