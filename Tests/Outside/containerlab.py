@@ -186,8 +186,10 @@ class Containers(Site):
         (place / "semail.conf").write_text(part)
         subprocess.run([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
         (place / "sshd_config").write_text(f"Include {place}/semail.conf\nListenAddress 127.0.0.1:2222\nHostKey {place}/host\nPidFile none\nUsePAM no\n"
+                                           # The home of a test is in /tmp, which is everybody's.
+                                           "StrictModes no\n"
                                            "PasswordAuthentication no\nX11Forwarding yes\nSubsystem sftp internal-sftp\n")
-        for name, line in (("passwd", f"semail-ssh:x:61040:61040::/nonexistent:{door}"), ("shadow", "semail-ssh:*:19000:0:99999:7:::"), ("group", "semail-ssh:x:61040:"),
+        for name, line in (("passwd", f"semail-ssh:x:61040:61040::/:{door}"), ("shadow", "semail-ssh:*:19000:0:99999:7:::"), ("group", "semail-ssh:x:61040:"),
                            ("passwd", "sshd:x:61041:65534::/run/sshd:/usr/sbin/nologin")):
             changed = place / name
             if not changed.exists():

@@ -88,7 +88,7 @@ allow_ssh() {
         thing ok semail-ssh
     else
         # The password * is none; ! would lock the account, and some sshd lets nobody in then.
-        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell "$door" --password '*' --comment 'SEMail, the way to containers' semail-ssh
+        useradd --system --user-group --no-create-home --home-dir / --shell "$door" --password '*' --comment 'SEMail, the way to containers' semail-ssh
         thing made semail-ssh
     fi
     # sshd -t wants it, and its start makes it.
