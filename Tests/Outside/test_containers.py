@@ -181,7 +181,7 @@ def test_what_the_owner_changes_stays(site):
 # -- SSH ----------------------------------------------------------------------
 
 def test_through_the_host_and_nowhere_else(site):
-    door, own, other = site.make_key("ssow")[0], site.address("ssow"), site.address("xredon")
+    own, other = site.address("ssow"), site.address("xredon")
     assert site.ssh("ssow", "echo in").stdout == b"in\n"
     # No command, no shell, no terminal, no file transfer.
     for words in (["true"], [], ["-tt"], ["-tt", "bash"], ["-s", "sftp"]):
@@ -198,12 +198,20 @@ def test_through_the_host_and_nowhere_else(site):
     for options in (["-N", "-R", "10022:127.0.0.1:22"], ["-N", "-R", "/tmp/semail-test-socket:127.0.0.1:22"], ["-N", "-w", "any"]):
         done = site.at_the_door("ssow", "-o", "ExitOnForwardFailure=yes", *options, "semail-ssh@127.0.0.1", timeout=15)
         assert done.returncode != 0, (options, done)
-    engine = site.at_the_door("ssow", "-W", str(site.engine.socket), "semail-ssh@127.0.0.1")
-    assert engine.returncode != 0
+    forward = site.host.spawn([*site.ssh_command("ssow", "-p", "2222", "-N", "-L", f"127.0.0.1:18999:{site.engine.socket}", jump=False), "semail-ssh@127.0.0.1"],
+                              stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        def ask():
+            with contextlib.suppress(OSError), site.host.connect("127.0.0.1", 18999, timeout=5) as client:
+                client.sendall(b"GET /_ping HTTP/1.0\r\n\r\n")
+                return [client.recv(100)]
+        assert await_true(ask, 10) == [b""]
+    finally:
+        forward.kill()
+        forward.wait()
     # Another person's container does not open to the key either, were one there already.
     assert site.ssh("xredon", "true", key="ssow", user="xredon").returncode == 255
     assert site.inside("ssow", f"timeout 2 bash -c 'exec 3<> /dev/tcp/{other}/22'", check=False).returncode != 0
-    del door
 
 
 def test_only_by_a_key_that_is_known(site):
