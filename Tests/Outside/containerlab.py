@@ -35,6 +35,13 @@ class Engine:
         self.host, self.directory = host, Path(directory)
         self.socket = self.directory / "engine.sock"
         self._process = None
+        # A file system of its own for all those small files: it goes with one.
+        image, data = self.directory / "data.image", self.directory / "data"
+        with open(image, "wb") as file:
+            file.truncate(6 << 30)
+        subprocess.run([tool("mkfs.ext4"), "-q", "-F", "-m0", image], check=True)
+        data.mkdir()
+        host.run("mount", "-o", "loop", image, data)
 
     def start(self):
         script = ('root=$1; . "$root/etc/install/steps.sh"; . "$root/etc/install/containers.sh"\n'
@@ -62,11 +69,14 @@ class Engine:
 
     def kill(self):
         """As a power cut does."""
+        pid = self._process.pid
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
         self._process = None
         assert await_true(lambda: not self.processes(), 20), self.processes()
+        # What a start of the host would clear: control groups that are empty now.
+        subprocess.run([tool("find"), "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/semail-{pid}*", "-exec", "rmdir", "{}", "+"], stderr=subprocess.DEVNULL)
 
     def processes(self):
         """Command lines of all that run from this engine's directory."""
