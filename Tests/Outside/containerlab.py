@@ -106,15 +106,44 @@ class Engine:
         return done
 
 
+class Podman(Engine):
+    """Podman's service, which speaks as Docker does, in the network and mounts of a host."""
+
+    def start(self):
+        # What is below Debian's own settings here: the limits that tests may set, and no systemd.
+        conf = self.directory / "containers.conf"
+        conf.write_text('[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=10000:10000"]\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
+                        '[network]\nnetwork_backend = "netavark"\n')
+        for name in ("podman", "runc"):
+            tool(name)
+        self.host.run("mount", "--make-rshared", "/")
+        script = ('mount -t proc proc /proc\nmount -t tmpfs -o mode=0755 engine /run\nexec tini -s -- podman --root "$1/data" --runroot /run/containers --storage-driver overlay '
+                  '--cgroup-manager cgroupfs --runtime runc system service --time 0 "unix://$1/engine.sock"')
+        self.socket.unlink(missing_ok=True)
+        with open(self.directory / "log", "ab") as log:
+            self._process = self.host.spawn(["unshare", "--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "sh", "-euc", script, "sh", self.directory],
+                                            stdout=subprocess.PIPE, stderr=log, env={**os.environ, "CONTAINERS_CONF": str(conf)})
+        assert await_true(self.socket.exists, 20, 0.05), self.log()
+        return self
+
+    def stop(self):
+        """It has no part in the lives of containers: they end with its processes."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._process = None
+
+
 class Containers(Site):
     """See the head of this file."""
 
-    def __init__(self, network, owners=(), **options):
+    def __init__(self, network, owners=(), engine=Engine, **options):
         self.engine, self._sshd, self.keys = None, None, {}
         super().__init__(network, owners=(), **options)
         try:
             self.directory.joinpath("engine").mkdir(mode=0o711)
-            self.engine = Engine(self.host, self.directory / "engine").start()
+            self.engine = engine(self.host, self.directory / "engine").start()
             self.engine.build_image()
             self.control("container-engine", self.engine.socket)
             self.control("container-network", NETWORK)
