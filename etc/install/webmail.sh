@@ -35,6 +35,7 @@ install_webmail() {
 silence_courier() {
     local name found
     found=$(holders_of_port 993 | head -n 1)
+    stand_in_for_mta
     packages "$@"
     for name in sqwebmail courier-authdaemon courier-imap courier-imap-ssl; do
         [ -e "/etc/init.d/$name" ] || [ -e "/lib/systemd/system/$name.service" ] || continue
@@ -52,6 +53,29 @@ silence_courier() {
         update-rc.d "$name" disable > /dev/null 2>&1 || true
         thing changed "$name of Debian is off: SEMail's own services take its place"
     done
+}
+
+# Debian's packages of Courier want some mail server of Debian's, and apt would fetch one, with its own sendmail command and its own port 25.
+# SEMail is one: a package without files says so.
+stand_in_for_mta() {
+    local tree
+    if dpkg-query -W -f '${db:Status-Status} ${Package} ${Provides}\n' | grep -qE '^installed .*\bmail-transport-agent\b'; then
+        thing ok 'a package that is a mail server is installed'
+        return
+    fi
+    scratch_directory
+    tree=$scratch/semail-mta
+    mkdir -p "$tree/DEBIAN"
+    printf '%s\n' 'Package: semail-mta' 'Version: 1' 'Architecture: all' 'Maintainer: SEMail <postmaster@localhost>' 'Section: mail' 'Priority: optional' \
+        'Provides: mail-transport-agent' 'Description: SEMail is the mail server of this host' \
+        ' Made by its install.sh, without files, for packages that want a mail server.' > "$tree/DEBIAN/control"
+    chmod -R u=rwX,go=rX "$tree"
+    dpkg-deb --build "$tree" "$scratch/semail-mta.deb" > /dev/null
+    dpkg --install "$scratch/semail-mta.deb" > "$scratch/dpkg" 2>&1 || {
+        cat "$scratch/dpkg" >&2
+        fail 'the package semail-mta cannot be installed: dpkg says why above'
+    }
+    thing made 'the package semail-mta, which says that this host has a mail server'
 }
 
 is_courier_off() {
