@@ -2,6 +2,7 @@
 
 import email
 import email.policy
+import hashlib
 import os
 import re
 import subprocess
@@ -167,6 +168,56 @@ def test_refused_recipient(clean):
     base = session(clean)
     answer = compose(clean, base, headerto="nobody@semail.test", headersubject="lost?")
     assert "Your message has been sent" not in answer and len(clean.files("ssow", ".Sent")) == 0 and len(clean.files("ssow", ".Drafts")) == 1
+
+
+def test_large(clean):
+    """An attachment of 50 MB is shown as such and saved whole."""
+    import webmailsamples
+    sample = webmailsamples.large(50)
+    clean.deliver("ssow", sample.message)
+    base = session(clean)
+    assert "large" in clean.curl(base + "&form=folder&pos=0").stdout
+    page = clean.curl(base + "&form=readmsg&pos=0").stdout
+    for words in sample.shows:
+        assert words in page
+    [part] = set(re.findall(r"form=fetch&amp;pos=0&amp;mimeid=([\d.]+)&amp;download=1", page))
+    command = clean.command(["sh", "-c", 'curl -sk --max-time 120 "$0" | sha256sum', f"{base}&form=fetch&pos=0&mimeid={part}&download=1"])
+    got = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.split()[0].decode()
+    assert got == hashlib.sha256(bytes(range(256)) * (4096 * 50)).hexdigest()
+
+
+def attach(webmail, base, megabytes):
+    """A draft with a file of so many megabytes: (the page after the upload, the fields to send it)."""
+    page = webmail.curl(base + "&form=newmsg&newmsg=1").stdout
+    token = re.search(r'name="msgtoken" value="([^"]*)"', page)[1]
+    words = []
+    for name, value in {"folder": "INBOX", "form": "donewmsg", "pos": "", "msgtoken": token, "headerfrom": "ssow@semail.test", "headerto": "xredon@semail.test", "headersubject": f"{megabytes} MB", "message": "see there", "fcc": "1", "doattachments": "1"}.items():
+        words += ["--data-urlencode", f"{name}={value}"]
+    page = webmail.curl("-L", *words, base.partition("?")[0]).stdout
+    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
+    webmail.run(["sh", "-c", f"head -c {megabytes << 20} /dev/urandom > /tmp/file.bin"], check=True)
+    forms = [word for name, value in fields.items() for word in ("-F", f"{name}={value}")]
+    page = webmail.curl("-L", *forms, "-F", "uploadfile=@/tmp/file.bin", "-F", "upload=1", base.partition("?")[0]).stdout
+    return page, forms
+
+
+@pytest.mark.parametrize("megabytes, outcome", [(20, "sent"), (45, "kept"), (80, "refused")])
+def test_attachments_that_are_large(clean, megabytes, outcome):
+    """20 MB go; 45 MB are more than the setting message-size once they are text, and stay a draft; 80 MB are not taken up at all."""
+    base = session(clean)
+    page, forms = attach(clean, base, megabytes)
+    assert ("file.bin" in page) == (outcome != "refused"), page[-1500:]
+    if outcome == "refused":
+        return
+    answer = clean.curl("-L", *forms, "-F", "sendmsg=1", "-F", "fcc=1", base.partition("?")[0]).stdout
+    assert ("Your message has been sent" in answer) == (outcome == "sent"), answer[-1500:]
+    if outcome == "sent":
+        assert await_true(lambda: len(clean.files("xredon")) == 1, 60)
+        message = email.message_from_bytes(clean.message("xredon", clean.files("xredon")[0]), policy=email.policy.default)
+        [part] = message.iter_attachments()
+        assert hashlib.sha256(part.get_content() if isinstance(part.get_content(), bytes) else b"").hexdigest() == clean.run(["sha256sum", "/tmp/file.bin"]).stdout.split()[0]
+    else:
+        assert clean.files("xredon") == [] and len(clean.files("ssow", ".Drafts")) == 1
 
 
 # -- Apache -----------------------------------------------------------------------------

@@ -42,7 +42,9 @@ print(json.dumps(found))
 def webmail():
     assert os.geteuid() == 0, "a machine of one's own needs root"
     with Webmail(imap=True, portal=False) as webmail:
-        # Every session of the sender's comes from one address.
+        # mutt wants an account; in a container it has one.
+        uid = webmail.run(["stat", "-c", "%u", webmail.maildir("ssow")], check=True).stdout.strip()
+        webmail.run(["useradd", "--uid", uid, "--no-create-home", "--home-dir", "/tmp", "ssow"], check=True)
         yield webmail
 
 
