@@ -84,12 +84,14 @@ def test_all_at_once(webmail):
     # Once more each, now that all is there.
     for words in (("mutt", "ssow"), ("web", "ssow", PASSWORDS["ssow"])):
         ended(actor(webmail, *words))
-    found = tree(webmail, "ssow")
+    # SqWebMail moves by a second name, and marks the first with T for "trashed": every reader takes that for deleted, and it goes later.
+    everything = tree(webmail, "ssow")
+    found = {folder: [entry for entry in entries if "T" not in entry[1].partition(":2,")[2]] for folder, entries in everything.items()}
     subjects = {folder: sorted(entry[0] for entry in entries) for folder, entries in found.items()}
     def wanted(*kinds):
         return sorted(f"{webmailactors.KINDS[n % 6]} {n}" for n in range(DELIVERIES) if webmailactors.KINDS[n % 6] in kinds)
     for folder, kinds in (("", ("plain", "flag")), (".moved", ("mutt-move",)), (".kept", ("web-move",)), (".Trash", ("web-trash",))):
-        assert subjects[folder] == wanted(*kinds), (folder, set(subjects[folder]) ^ set(wanted(*kinds)), len(subjects[folder]))
+        assert subjects[folder] == wanted(*kinds), (folder, collections.Counter(name.split()[0] for name in set(subjects[folder]) ^ set(wanted(*kinds))), {name: collections.Counter(subject.split()[0] for subject in inside) for name, inside in subjects.items()})
     assert all("F" in name.partition(":2,")[2] for subject, name, _, _ in found[""] if subject.startswith("flag"))
     # What Courier goes by: the size stands in the name, as deliveries wrote it and as others kept it.
     for entries in found.values():

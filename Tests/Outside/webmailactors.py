@@ -12,6 +12,7 @@ import html
 import os
 import pty
 import re
+import select
 import smtplib
 import ssl
 import subprocess
@@ -34,6 +35,8 @@ def deliver(owner, count, first=0):
         kind = KINDS[number % len(KINDS)]
         text = f"From: a@elsewhere.test\nTo: {owner}@semail.test\nSubject: {kind} {number}\nMessage-ID: <{number}@elsewhere.test>\n\nnumber {number}\n" + "text\n" * (number % 200)
         client.sendmail("a@elsewhere.test", f"{owner}@semail.test", text)
+        # The others need time to look in between.
+        time.sleep(0.08)
     client.quit()
 
 
@@ -94,7 +97,13 @@ def web(owner, password):
     site = Web(owner, password)
     site.make_folder("kept")
     site.make_folder("moved")
-    done = site.act()
+    done = 0
+    # What is moved away makes the others change their places: until a look from the first page to the last finds nothing to do.
+    for _ in range(20):
+        acted = site.act()
+        done += acted
+        if not acted:
+            break
     for folder in ("INBOX", "INBOX.kept", "INBOX.Trash", "INBOX.moved"):
         # What was moved away goes when the folder is opened next.
         site.get(folder=folder, form="folder", pos=0)
@@ -108,14 +117,23 @@ def mutt(owner):
     with open(settings, "w") as file:
         file.write(f"set mbox_type=Maildir folder={maildir} spoolfile={maildir} delete=yes move=no quit=yes confirmappend=no confirmcreate=no wait_key=no check_new=yes mark_old=no\n"
                    f"set header_cache= record= postponed= read_inc=0 write_inc=0 beep=no sleep_time=0 auto_tag=no save_empty=yes\n")
-    keys = (r"<delete-pattern>~s ^kill<enter><tag-pattern>~s ^flag<enter><tag-prefix-cond><set-flag>!<end-cond><untag-pattern>~A<enter>"
-            rf"<tag-pattern>~s ^mutt-move<enter><tag-prefix-cond><save-message>{maildir}/.moved<enter><end-cond><sync-mailbox><quit>")
+    # One after the other: what finds nothing drops the keys behind it.
+    for keys in (r"<delete-pattern>~s kill<enter>", r"<tag-pattern>~s flag<enter><tag-prefix-cond><set-flag>!<end-cond>", rf"<tag-pattern>~s mutt-move<enter><tag-prefix-cond><save-message><kill-line>{maildir}/.moved<enter><end-cond>"):
+        run_mutt(status, settings, maildir, keys + "<sync-mailbox><quit>")
+
+
+def run_mutt(status, settings, maildir, keys):
     command = ["setpriv", "--reuid", str(status.st_uid), "--regid", str(status.st_gid), "--clear-groups", "env", "TERM=xterm", "HOME=/tmp", "LC_ALL=C.UTF-8", "mutt", "-n", "-F", settings, "-f", maildir, "-e", f'push "{keys}"']
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp(command[0], command)
-    shown, end = b"", time.monotonic() + 120
+    shown, end, leave = b"", time.monotonic() + 120, time.monotonic() + 1.5
     while time.monotonic() < end:
+        if time.monotonic() > leave:
+            os.write(terminal, b"\x07q")
+            leave += 1
+        if not select.select([terminal], [], [], 0.2)[0]:
+            continue
         try:
             more = os.read(terminal, 65536)
         except OSError:
@@ -123,9 +141,10 @@ def mutt(owner):
         if not more:
             break
         shown = (shown + more)[-4000:]
-    os.kill(pid, 9) if time.monotonic() >= end else None
+    else:
+        os.kill(pid, 9)
     _, code = os.waitpid(pid, 0)
-    if code != 0 or time.monotonic() >= end:
+    if code != 0:
         sys.exit(f"mutt has ended with {code}: {shown!r}")
 
 

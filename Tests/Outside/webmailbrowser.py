@@ -12,12 +12,11 @@ import time
 from pathlib import Path
 
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.options import Options
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
-from selenium.webdriver.support.expected_conditions import staleness_of
-from selenium.webdriver.support.ui import Select, WebDriverWait
+from selenium.webdriver.support.ui import Select
 
 SITE = "https://mail.semail.test"
 SUBJECT = "Réunion d’été à Évry – 中文 ✓"
@@ -71,7 +70,7 @@ class Browser:
             try:
                 text = self.text
                 missing = [word for word in words if word not in text]
-            except StaleElementReferenceException:
+            except WebDriverException:
                 missing, text = words, "(a page on its way)"
             if not missing:
                 return
@@ -110,8 +109,21 @@ class Browser:
             element = self.element(element)
         page = self.element("html")
         element.click()
-        WebDriverWait(self.driver, 30).until(staleness_of(page))
-        WebDriverWait(self.driver, 30).until(lambda driver: driver.execute_script("return document.readyState") == "complete")
+        self._await(lambda: not page.is_enabled(), on_error=True)
+        self._await(lambda: self.driver.execute_script("return document.readyState") == "complete")
+
+    def _await(self, condition, on_error=False):
+        """While a page goes and another comes, the driver may have no answer at all: then ON_ERROR is the answer."""
+        end = time.monotonic() + 60
+        while True:
+            try:
+                if condition():
+                    return
+            except WebDriverException:
+                if on_error:
+                    return
+            assert time.monotonic() < end, f"the page does not change: {self.driver.current_url}"
+            time.sleep(0.05)
 
     def press(self, name):
         self.go(f"[name='{name}']")
