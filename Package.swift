@@ -24,7 +24,13 @@ let office: [LinkerSetting] = [
 let package = Package(
     name: "SEMail",
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0")
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
+        .package(url: "https://github.com/hummingbird-project/swift-mustache", from: "2.1.0"),
+        // What the portal uses of Hummingbird's own foundations.
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.14.0"),
     ],
     targets: [
         .target(name: "CUnix"),
@@ -72,6 +78,22 @@ let package = Package(
                 "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "TLS", "Directory", .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: settings, linkerSettings: office),
+
+        .executableTarget(
+            name: "portal",
+            dependencies: [
+                "Unix", "Program", "Control", "Mail", "Queue", "Provisioning", "TLS", .product(name: "Hummingbird", package: "hummingbird"),
+                .product(name: "HummingbirdCore", package: "hummingbird"), .product(name: "Mustache", package: "swift-mustache"),
+                .product(name: "NIOCore", package: "swift-nio"), .product(name: "NIOPosix", package: "swift-nio"),
+                .product(name: "HTTPTypes", package: "swift-http-types"), .product(name: "Logging", package: "swift-log"),
+            ],
+            // Pages, style and script are part of the program.
+            resources: [.embedInCode("Templates"), .embedInCode("Static")],
+            swiftSettings: settings,
+            linkerSettings: [
+                .unsafeFlags(["-static-stdlib", "-use-ld=lld"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"),
+                .linkedLibrary("CoreFoundation"), .linkedLibrary("_FoundationICU"), .linkedLibrary("swiftSynchronization"),
+            ]),
 
         .testTarget(name: "MailTests", dependencies: ["Mail"], swiftSettings: settings),
         .testTarget(name: "SMTPTests", dependencies: ["SMTP", "Mail"], swiftSettings: settings),

@@ -6,10 +6,11 @@
 set -eu
 umask 022
 
-usage='usage: install.sh --domain NAME [--no-dns]
+usage='usage: install.sh --domain NAME [--without PART]... [--with-imap]
                                          install, or bring up to date; NAME is this host'"'"'s name in mail;
-                                         --no-dns: BIND is not set up here, the DNS is served elsewhere
-       install.sh --demo [DIR] [--port N] [--once]
+                                         a PART is left alone: directory, dns (it is served elsewhere), containers or
+                                         webmail (and with it Apache); --with-imap: Courier'"'"'s IMAP too, over TLS
+       install.sh --demo [DIR] [--port N] [--once] [--without containers]
                                          a SEMail of its own on a loopback port, with a message sent through it;
                                          ends with Ctrl-C (--once: after the proof) and leaves nothing behind
        install.sh --test                 everything the tests need, then all tests
@@ -23,7 +24,7 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 
 # What is asked for; the parts read these.
 # shellcheck disable=SC2034
-what='' domain='' without='' leave_dns='' demo_home='' demo_port=2525 demo_once=''
+what='' domain='' without='' with_imap='' demo_home='' demo_port=2525 demo_once=''
 while [ $# -gt 0 ]; do
     case $1 in
     --domain)
@@ -31,14 +32,14 @@ while [ $# -gt 0 ]; do
         what=${what:-install} domain=$2
         shift
         ;;
-    --no-dns) leave_dns=yes ;;
     --without)
         case ${2-} in
-        directory | dns | containers) without="$without $2" ;;
-        *) misuse "--without needs directory, dns or containers, not \"${2-}\"" ;;
+        directory | dns | containers | webmail) without="$without $2" ;;
+        *) misuse "--without needs directory, dns, containers or webmail, not \"${2-}\"" ;;
         esac
         shift
         ;;
+    --with-imap) with_imap=yes ;;
     --demo)
         what=demo
         case ${2-} in
@@ -70,10 +71,9 @@ if ! [[ $demo_port =~ ^[1-9][0-9]{0,4}$ ]] || [ "$demo_port" -gt 65535 ]; then
 fi
 [ -n "$what" ] || misuse 'say what to do'
 case $what in
-demo) [ -z "$domain$without" ] || misuse '--demo and --domain do not go together' ;;
+demo) [ -z "$domain$with_imap" ] || misuse '--demo and --domain do not go together' ;;
 *) [ -z "$demo_once" ] || misuse '--once goes with --demo' ;;
 esac
-[ -z "$leave_dns" ] || [ "$what" = install ] || misuse '--no-dns goes with --domain'
 
 check_machine
 case $what in

@@ -2,7 +2,7 @@
 #include "CLDAP.h"
 #include <string.h>
 
-/* BYTES more behind a list of COUNT pointers that ends with NULL; the old list stays where there is no memory. */
+/* Room for one more in a list of COUNT pointers that ends with NULL; where there is no memory, the old list stays as it is. */
 static void **longer(void *list, size_t count)
 {
     void **fresh = ldap_memrealloc(list, (count + 2) * sizeof *fresh);

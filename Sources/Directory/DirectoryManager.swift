@@ -24,12 +24,18 @@ public struct DirectoryChange: Sendable {
     let values: [[UInt8]]
     let operation: Int32
 
+    init(_ attribute: String, _ values: [[UInt8]], _ operation: Int32) {
+        self.attribute = attribute
+        self.values = values
+        self.operation = operation
+    }
+
     /// These values and no others.
-    public static func set(_ attribute: String, _ values: [[UInt8]]) -> DirectoryChange { DirectoryChange(attribute: attribute, values: values, operation: LDAP_MOD_REPLACE) }
+    public static func set(_ attribute: String, _ values: [[UInt8]]) -> DirectoryChange { DirectoryChange(attribute, values, LDAP_MOD_REPLACE) }
     /// One value more.
-    public static func insert(_ attribute: String, _ value: [UInt8]) -> DirectoryChange { DirectoryChange(attribute: attribute, values: [value], operation: LDAP_MOD_ADD) }
+    public static func insert(_ attribute: String, _ value: [UInt8]) -> DirectoryChange { DirectoryChange(attribute, [value], LDAP_MOD_ADD) }
     /// One value less.
-    public static func take(_ attribute: String, _ value: [UInt8]) -> DirectoryChange { DirectoryChange(attribute: attribute, values: [value], operation: LDAP_MOD_DELETE) }
+    public static func take(_ attribute: String, _ value: [UInt8]) -> DirectoryChange { DirectoryChange(attribute, [value], LDAP_MOD_DELETE) }
 }
 
 public struct DirectoryManager: ~Copyable {
@@ -50,7 +56,8 @@ public struct DirectoryManager: ~Copyable {
         var reason = ""
         for server in settings.servers {
             if manager.isEmpty, !server.hasPrefix("ldapi://") {
-                throw DirectoryFault(text: "\(server) cannot know who I am: semail config ldap-manager-dn DN names the entry that may write, and the file control/ldap-manager-password has its password")
+                throw DirectoryFault(
+                    text: "\(server) cannot know who I am: semail config ldap-manager-dn DN names the entry that may write, and the file control/ldap-manager-password has its password")
             }
             do throws(Unavailable) {
                 let connection = try DirectoryConnection.open(server, settings, .changes)
@@ -96,7 +103,7 @@ public struct DirectoryManager: ~Copyable {
     public func add(_ name: String, _ attributes: [(String, [[UInt8]])]) throws(DirectoryFault) {
         var changes = cldap_changes()
         defer { cldap_changes_free(&changes) }
-        for (attribute, values) in attributes { try gather(DirectoryChange(attribute: attribute, values: values, operation: LDAP_MOD_ADD), &changes) }
+        for (attribute, values) in attributes { try gather(DirectoryChange(attribute, values, LDAP_MOD_ADD), &changes) }
         try perform("add \(name)") { id in ldap_add_ext(connection.handle, name, changes.list, nil, nil, &id) }
     }
 

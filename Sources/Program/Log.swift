@@ -26,7 +26,15 @@ public enum Log {
     /// The last words of a program.
     static func fatal(_ sentence: String) { line("fatal", "ended", [.text("reason", sentence)]) }
 
+    /// A line that nobody sees: what the language sets up at the first one is then set up in a template, before it forks.
+    public static func rehearse(_ fields: Field...) { _ = text("info", "rehearsal", fields) }
+
     private static func line(_ level: StaticString, _ event: StaticString, _ fields: [Field]) {
+        // A logger that is gone or full is no reason to lose mail.
+        try? IO.writeAll(Descriptor.standardError, text(level, event, fields))
+    }
+
+    private static func text(_ level: StaticString, _ event: StaticString, _ fields: [Field]) -> [UInt8] {
         var line = Array(program.utf8)
         line.reserveCapacity(256)
         append(": ", to: &line)
@@ -40,8 +48,7 @@ public enum Log {
             appendEscaped(field.value, to: &line)
         }
         line.append(0x0a)
-        // A logger that is gone or full is no reason to lose mail.
-        try? IO.writeAll(Descriptor.standardError, line)
+        return line
     }
 
     private static func append(_ text: StaticString, to line: inout [UInt8]) {

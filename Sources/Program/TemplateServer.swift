@@ -20,6 +20,8 @@ public enum TemplateServer {
         Socket.setNonblocking(taken.first.raw)
         var processes: [Int32: [UInt8]] = [:]  // By pid, the tag of its work; empty while it waits for some.
         var waiting = 0
+        // No socket, so nothing comes of it; but what the language sets up for the first request is set up before the forks.
+        _ = try? Socket.receive(taken.first.raw, limit: 1)
         let watched = [signals.descriptor.raw, taken.first.raw] + (beside.map { [$0.descriptor] } ?? [])
         while true {
             while waiting < spares {

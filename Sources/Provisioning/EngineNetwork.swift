@@ -26,8 +26,11 @@ extension Engine {
             answer = try socket.call("POST", "/networks/create", form(isClosed: false))
         }
         if answer.isDone { return }
-        // Another call was quicker.
-        if try isNetworkThere() { return }
+        // Another call was quicker, and the network shows when that has ended.
+        for _ in 0..<50 {
+            if try isNetworkThere() { return }
+            Unix.Process.sleep(milliseconds: 100)
+        }
         throw ProvisioningError(
             "the engine of containers does not make the network \(settings.network.text): \(answer.message); semail config container-network NETWORK names another")
     }

@@ -57,7 +57,7 @@ public struct Making: Sendable {
         let lock = try OwnerLock(home, owner)
         guard let mailbox = try MailboxRegister(home).entries(MailboxRegister.making).first(where: { $0.address.key == address.key })?.mailbox else { return nil }
         let outcome = try complete(address, mailbox, report)
-        try lock.release()
+        lock.release()
         return outcome
     }
 

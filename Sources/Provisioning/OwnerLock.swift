@@ -2,7 +2,7 @@
 import Control
 import Unix
 
-/// Held by whoever makes, changes or unmakes something of a person. A file in run/provision, which goes with the mailbox.
+/// Held by whoever makes, changes or unmakes something of a person. A file in run/provision, which goes when it is let go.
 public struct OwnerLock: ~Copyable {
     private static let waitSeconds = 60
 
@@ -33,11 +33,9 @@ public struct OwnerLock: ~Copyable {
         }
     }
 
-    public consuming func release() throws(SystemError) { try file.close() }
+    /// Whoever waits for it has the same file open, and makes another.
+    deinit { try? locks.remove(owner) }
 
-    /// The person has no mailbox any more.
-    public consuming func releaseForGood() throws(SystemError) {
-        try locks.remove(owner)
-        try file.close()
-    }
+    /// Lets it go. Said explicitly, so that it is held until here.
+    public consuming func release() {}
 }

@@ -86,7 +86,11 @@ public struct SSHKeys: Sendable {
             let fresh = ".\(name).fresh"
             for leftover in [fresh, fresh + ".pub"] { do throws(SystemError) { try own.remove(leftover) } catch { if !error.isMissing { throw error } } }
             try Tool("ssh-keygen").must(["-q", "-t", "ed25519", "-N", "", "-C", owner, "-f", own.path + "/" + fresh])
-            for file in [fresh, fresh + ".pub"] { try IO.flush(own.open(file).raw) }
+            for name in [fresh, fresh + ".pub"] {
+                let file = try own.open(name)
+                try IO.flush(file.raw)
+                try file.close()
+            }
             // The private half comes last: where it is, the other is too.
             try own.rename(fresh + ".pub", to: own, as: name + ".pub")
             try own.rename(fresh, to: own, as: name)

@@ -23,7 +23,7 @@ public struct Unmaking: Sendable {
         try timed(.container, report) { try removeContainer(mailbox) }
         let kept = try timed(.volume, report) { try removeMail(mailbox, keepingMail || mailbox.keep.keepsMail, register) }
         try timed(.reserve, report) { try register.forget(address) }
-        try lock.releaseForGood()
+        lock.release()
         return Outcome(mailbox: mailbox, mailKeptAt: kept)
     }
 

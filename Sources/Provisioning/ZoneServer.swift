@@ -71,7 +71,7 @@ struct ZoneServer: Sendable {
         if said.contains("BADKEY") || said.contains("BADSIG") {
             return "the name server \(label) does not know the key in \(key), or has another of that name: both must have the same, as tsig-keygen printed it"
         }
-        if said.contains("could not read key") || said.contains("create_key") || said.contains("keyfile") {
+        if ["could not read key", "key must have", "read key from", "keyfile"].contains(where: said.contains) {
             return "\(key) holds no key for signing changes of \(zone): put there what tsig-keygen prints, as the name server \(label) has it"
         }
         if said.contains("NOTAUTH") || said.contains("NOTZONE") {
@@ -86,8 +86,8 @@ struct ZoneServer: Sendable {
 
     /// Nobody answers.
     private func silence(_ said: String) -> String? {
-        guard said.contains("timed out") || said.contains("refused\n") || said.contains("connection refused") || said.contains("unreachable")
-                || said.contains("no servers could be reached") || said.contains("couldn't get address") else { return nil }
+        let silences = ["; Communication with ", "no servers could be reached", "couldn't get address", "timed out", "connection refused", "unreachable"]
+        guard silences.contains(where: said.contains) else { return nil }
         return "the name server \(label) does not answer: see whether it runs, and the setting dns-server"
     }
 

@@ -10,14 +10,20 @@ public struct QueueEntrance: ~Copyable {
     /// Files belong to the session's user and the queue's group. When those are different people, the owner has no right
     /// to its own file: what is taken over in one session cannot open what another has put here.
     private let fileMode: UInt32
+
+    /// A file with this bit (the sticky one, which has no other meaning for files) may leave the host. It is given with the file's birth:
+    /// whom the sandbox keeps from asking for it cannot add such a message.
+    public static let leavingBit: UInt32 = 0o1000
+
     /// The directory with the trigger FIFO in it.
     let run: Directory
 
-    public init(queue: String, run: String) throws(SystemError) {
+    /// `mayLeave`: what comes in here may go to other hosts.
+    public init(queue: String, run: String, mayLeave: Bool) throws(SystemError) {
         let new = try Directory(queue + "/new")
         let runDirectory = try Directory(searching: run)
         let owner = try IO.status(new.descriptor.raw).uid
-        fileMode = owner == User.current.uid ? 0o600 : 0o060
+        fileMode = (owner == User.current.uid ? 0o600 : 0o060) | (mayLeave ? QueueEntrance.leavingBit : 0)
         self.new = new
         self.run = runDirectory
     }

@@ -43,8 +43,10 @@ public struct QueueStore: ~Copyable {
         while true {
             switch Envelope.read(text) {
             case .envelope(let envelope, let offset):
-                let size = try IO.status(file.raw).size
-                return OpenMessage(id: id, place: place, envelope: envelope, messageOffset: offset, size: size - offset, file: file)
+                let status = try IO.status(file.raw)
+                return OpenMessage(
+                    id: id, place: place, envelope: envelope, mayLeave: status.mode & QueueEntrance.leavingBit != 0, messageOffset: offset,
+                    size: status.size - offset, file: file)
             case .malformed: return nil
             case .incomplete:
                 let more = try IO.readAll(file.raw, from: text.count, limit: min(Envelope.sizeLimit - text.count, 65536))
@@ -105,6 +107,8 @@ public struct OpenMessage: ~Copyable {
     public let id: QueueID
     public let place: QueueStore.Place
     public let envelope: Envelope
+    /// It came in where messages for other hosts may: what the envelope says of that, a session could have made up.
+    public let mayLeave: Bool
     /// Where in the file the message begins.
     public let messageOffset: Int
     /// Octets of the message, the envelope not counted.

@@ -55,8 +55,9 @@ struct Walk {
     private static let deepest = 12
     /// Names that are held at once: each is 255 octets at most. They come sorted as far as that reaches, and so by time.
     private static let batch = 4096
-    /// Messages that are remembered, by a number each.
+    /// Messages of a folder that are remembered, by a number each.
     private static let mostRemembered = 1 << 18
+    private static let mostPasses = 6
 
     private(set) var total = Total()
 
@@ -66,7 +67,7 @@ struct Walk {
 
     private mutating func folder(_ directory: consuming Directory, path: [UInt8], folder name: [UInt8], depth: Int, _ visitor: inout some Visitor) throws {
         try visitor.visit(directory: path, modified: (try? IO.status(directory.descriptor.raw).modified) ?? 0)
-        // Those that moved from new to cur while we were in new.
+        // Told already: a message moves from new to cur while we are at it, and gets other flags.
         var seen: Set<Int> = []
         for inner in ["tmp", "new", "cur"] {
             guard let messages = try? directory.directory(inner) else { continue }
@@ -95,23 +96,35 @@ struct Walk {
     private mutating func messages(
         _ directory: borrowing Directory, _ place: [UInt8], _ folder: [UInt8], isNew: Bool, _ seen: inout Set<Int>, _ visitor: inout some Visitor
     ) throws {
-        var missed: Set<Int> = []
-        for again in [false, true] where !again || !missed.isEmpty {
+        // A directory whose names change while it is listed may show one twice, or not at all: it is listed again until nothing is new.
+        for pass in 0..<Walk.mostPasses {
+            var isComplete = true
             let list = try directory.entries()
             while case let batch = Walk.batch(list), !batch.isEmpty {
                 for (name, kind) in batch {
                     let message = Message(folder: folder, path: place + name, name: name, isNew: isNew)
                     let number = message.base.hashValue
-                    if again ? missed.remove(number) == nil : !isNew && seen.contains(number) { continue }
-                    guard Walk.kind(kind, name, in: directory) == .file else { if kind != .unknown { total.skipped += 1 }; continue }
-                    switch try self.message(message, in: directory, &visitor) {
-                    case .told: if isNew, seen.count < Walk.mostRemembered { seen.insert(number) }
-                    // Gone, or renamed, for a reader has set a flag. From new they go to cur, where we come next.
-                    case .gone: if !again, !isNew, missed.count < Walk.mostRemembered { missed.insert(number) }
-                    case .unreadable: total.skipped += 1
+                    if seen.contains(number) { continue }
+                    switch Walk.kind(kind, name, in: directory) {
+                    case .file: break
+                    case .unknown: continue
+                    default:
+                        if pass == 0 { total.skipped += 1 }
+                        continue
                     }
+                    switch try self.message(message, in: directory, &visitor) {
+                    case .told: if seen.count < Walk.mostRemembered { seen.insert(number) }
+                    // Gone, or renamed, for a reader has set a flag.
+                    case .gone: break
+                    case .unreadable:
+                        if pass == 0 { total.skipped += 1 }
+                        continue
+                    }
+                    isComplete = false
                 }
             }
+            // Of those that are not remembered, nobody could tell whether they are new.
+            if isComplete || seen.count == Walk.mostRemembered { break }
         }
     }
 

@@ -75,7 +75,12 @@ struct Chores {
         let states = try engine.states()
         for entry in mailboxes {
             guard let mailbox = entry.mailbox, mailbox.keep.container != nil, !mailbox.keep.isStopped, states[mailbox.owner]?.isRunning == false else { continue }
-            attempt("start", mailbox.owner) { try engine.start(owner: mailbox.owner) }
+            attempt("start", mailbox.owner) {
+                let lock = try OwnerLock(home, mailbox.owner)
+                // Its owner may have stopped it meanwhile.
+                if try !Person(home, mailbox.owner).mailbox.keep.isStopped { try engine.start(owner: mailbox.owner) }
+                lock.release()
+            }
         }
         try Facts(home).noteContainers(engine)
     }

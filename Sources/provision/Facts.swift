@@ -17,12 +17,16 @@ struct Facts {
         let path = "\(home.run)/containers"
         try Path.makeDirectory(path, mode: 0o755)
         let directory = try Directory(path)
+        // Of two who look at once, the one who looked last writes last.
+        let lock = try directory.open(".lock", .append)
+        while !Process.lock(lock) { Process.sleep(milliseconds: 5) }
         let states = try engine.states()
         for (owner, state) in states {
             let line = Array("\(state.word)\t\(state.since)\n".utf8)
             if (try? directory.contents(owner)) != line { try directory.replace(owner, with: line, mode: 0o644) }
         }
         for name in try directory.names() where states[name] == nil { try directory.remove(name) }
+        try lock.close()
     }
 
     /// run/depth: how many messages are in the queue, a line each minute.

@@ -26,6 +26,7 @@ struct Orders {
             try container(person) { engine in try engine.restart(owner: owner) }
         case .rebuild:
             try register.change(person.address) { $0.keep.isStopped = false }
+            let person = try Person(home, owner)
             try container(person) { engine in try engine.rebuild(person.mailbox, person.address) }
         case .keys(let keys):
             guard let container = person.mailbox.keep.container else { throw Orders.noContainer(owner) }
@@ -41,7 +42,7 @@ struct Orders {
         case .cancel(let id): try order(.delete, id, person)
         case .create, .delete, .check: break
         }
-        try lock.release()
+        lock.release()
     }
 
     private static func noContainer(_ owner: String) -> ProvisioningError { ProvisioningError("\(owner) has no container", .noContainer) }
@@ -49,7 +50,6 @@ struct Orders {
     private func container(_ person: Person, _ body: (Engine) throws -> Void) throws {
         guard person.mailbox.keep.container != nil, let engine = try Engine.open(home) else { throw Orders.noContainer(person.mailbox.owner) }
         try body(engine)
-        try? Facts(home).noteContainers(engine)
     }
 
     /// The container holds the volume: where the kernel cannot let a mounted one grow, it stops for a moment.

@@ -55,6 +55,8 @@ final class Worker {
                 state.end = giveUp(request, reason)
             }
         }
+        // The first page that is shown afterwards tells how the container is.
+        if let engine = try? Engine.open(home) { try? Facts(home).noteContainers(engine) }
         try box.answer(id, state)
         if let end = state.end { log(request, end) }
         try box.forget(id)

@@ -25,7 +25,7 @@ final class ActiveMessage {
     var arrival: Int { open.envelope.received / 1_000_000 }
 
     /// What came by the outgoing server, or was written here, may go to other hosts; what came from the Internet is for this host alone.
-    var mayLeave: Bool { open.envelope.submitter != nil || open.envelope.sender == nil && open.envelope.client.isEmpty }
+    var mayLeave: Bool { open.mayLeave && (open.envelope.submitter != nil || open.envelope.sender == nil && open.envelope.client.isEmpty) }
 
     func fates(_ wanted: Outcome...) -> [Fate] { results.filter { wanted.contains($0.outcome) }.map(\.fate) }
 }

@@ -31,7 +31,7 @@ final class Runner {
 
     init(_ home: Home, _ store: consuming QueueStore, _ held: consuming Holdings, _ outgoing: Outgoing, _ settings: RunnerSettings, isOnce: Bool) throws {
         intake = try Intake(store)
-        entrance = try QueueEntrance(queue: home.queue, run: home.run)
+        entrance = try QueueEntrance(queue: home.queue, run: home.run, mayLeave: true)
         mailboxes = try Mailboxes(home.mailboxes)
         self.home = home
         self.store = store

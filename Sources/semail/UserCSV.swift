@@ -13,7 +13,8 @@ enum CSV {
     private static let uid = "uid", password = "password", hash = "userPassword"
     /// What people call their columns.
     private static let synonyms = [
-        "login": uid, "identifiant": uid, "user": uid, "username": uid, "prénom": "givenName", "prenom": "givenName", "firstname": "givenName", "first name": "givenName",
+        "login": uid, "identifiant": uid, "user": uid, "username": uid,
+        "prénom": "givenName", "prenom": "givenName", "firstname": "givenName", "first name": "givenName",
         "nom": "sn", "name": "sn", "surname": "sn", "lastname": "sn", "last name": "sn", "courriel": "mail", "email": "mail", "e-mail": "mail",
         "mot de passe": password, "password": password, "userpassword": hash, "uid": uid, "téléphone": "telephoneNumber",
     ]

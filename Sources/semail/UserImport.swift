@@ -33,9 +33,13 @@ extension UserCommand {
         }
 
         private func members(_ people: PeopleFile, _ work: Importing) -> [(String, JSON)] {
-            [("file", .string(file)), ("isDryRun", .bool(dryRun)), ("isInterrupted", .bool(work.isInterrupted)), ("added", .number(work.added)), ("changed", .number(work.changed)),
-             ("unchanged", .number(work.unchanged)), ("passwordsMade", .number(work.passwordsMade)), ("passedOver", .list(people.passedOver.map { .string($0) })), ("others", .number(people.others)),
-             ("refused", .list(work.refused.map { .object([("line", .number($0.line)), ("uid", .string($0.uid)), ("text", .string($0.fault))]) }))]
+            let refused = work.refused.map { JSON.object([("line", .number($0.line)), ("uid", .string($0.uid)), ("text", .string($0.fault))]) }
+            return [
+                ("file", .string(file)), ("isDryRun", .bool(dryRun)), ("isInterrupted", .bool(work.isInterrupted)),
+                ("added", .number(work.added)), ("changed", .number(work.changed)), ("unchanged", .number(work.unchanged)),
+                ("passwordsMade", .number(work.passwordsMade)), ("passedOver", .list(people.passedOver.map { .string($0) })),
+                ("others", .number(people.others)), ("refused", .list(refused)),
+            ]
         }
 
         private func show(_ people: PeopleFile, _ work: Importing) {
@@ -61,7 +65,11 @@ struct Importing {
     private(set) var refused: [PeopleFile.Row] = []
     private(set) var isInterrupted = false
 
-    init(isDryRun: Bool, makesPasswords: Bool, seesPasswords: Bool) { (self.isDryRun, self.makesPasswords, self.seesPasswords) = (isDryRun, makesPasswords, seesPasswords) }
+    init(isDryRun: Bool, makesPasswords: Bool, seesPasswords: Bool) {
+        self.isDryRun = isDryRun
+        self.makesPasswords = makesPasswords
+        self.seesPasswords = seesPasswords
+    }
 
     mutating func run(_ rows: [PeopleFile.Row], _ store: borrowing PeopleStore, _ made: PasswordFile?) throws {
         // Held back until a person is complete.
@@ -76,7 +84,9 @@ struct Importing {
             progress.show(index)
             guard let person = row.person else { refused.append(row); continue }
             do { try take(person, store, made) } catch let error as DirectoryFault {
-                guard error.isOfEntry else { throw DirectoryFault(text: "line \(row.line): \(error.text); those before it are done (\(added) added, \(changed) changed): run it again to go on") }
+                guard error.isOfEntry else {
+                    throw DirectoryFault(text: "line \(row.line): \(error.text); those before it are done (\(added) added, \(changed) changed): run it again to go on")
+                }
                 refused.append(PeopleFile.Row(line: row.line, uid: row.uid, fault: error.text))
             }
         }

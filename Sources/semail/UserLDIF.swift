@@ -56,9 +56,13 @@ enum LDIF {
         switch kind {
         case 0x3c?: fail("line \(number) wants the value of \(name) from a URL: write it into the file", number, &entry)
         case 0x3a?:
-            guard let bytes = Base64.decode(rest), let value = String(validating: bytes, as: UTF8.self) else {
+            var bytes = Base64.decode(rest)
+            // OpenLDAP 2.5 leaves a NUL and an octet that means nothing behind what it hashes with argon2.
+            if name == "userpassword", let all = bytes, all.first == 0x7b { bytes = Array(all.prefix { $0 != 0 }) }
+            guard let bytes, let value = String(validating: bytes, as: UTF8.self) else {
                 // Pictures and certificates are octets; people's names are not.
-                if Person.attribute(name) != nil || name == "uid" || name == "userpassword" { fail("line \(number): \(name) is no text in base64", number, &entry) } else { entry.values.append((name, "")) }
+                let isLookedAt = Person.attribute(name) != nil || name == "uid" || name == "userpassword"
+                if isLookedAt { fail("line \(number): \(name) is no text in base64", number, &entry) } else { entry.values.append((name, "")) }
                 return
             }
             entry.values.append((name, value))
@@ -80,7 +84,9 @@ enum LDIF {
 
         if let fault = entry.fault { return refuse(fault) }
         if entry.values.first?.name != "dn" { return refuse("it does not begin with dn:") }
-        if let change = values("changetype").first, change.trimmed.lowercased() != "add" { return refuse("changetype \(change): people are added here, and nothing else is done") }
+        if let change = values("changetype").first, change.trimmed.lowercased() != "add" {
+            return refuse("changetype \(change): people are added here, and nothing else is done")
+        }
         if !values("control").isEmpty { return refuse("controls are not taken") }
         if uids.isEmpty { file.others += 1; return }
         if uids.count > 1 { return refuse("it has \(uids.count) uids, and a person has one") }
@@ -95,7 +101,8 @@ enum LDIF {
             }
             guard let known = Person.attribute(name) else { passedOver.insert(name); continue }
             if value.trimmed.isEmpty { continue }
-            if let index = attributes.firstIndex(where: { $0.0 == known }) { attributes[index].1.append(value.trimmed) } else { attributes.append((known, [value.trimmed])) }
+            let index = attributes.firstIndex { $0.0 == known }
+            if let index { attributes[index].1.append(value.trimmed) } else { attributes.append((known, [value.trimmed])) }
         }
         do { file.rows.append(PeopleFile.Row(line: entry.line, try Person.checked(uid: uid, attributes, password: password))) } catch {
             refuse(Failure.sentence(error) ?? "\(error)")

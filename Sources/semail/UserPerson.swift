@@ -60,7 +60,10 @@ struct Person {
     static func isHash(_ text: String) -> Bool {
         guard text.hasPrefix("{"), let end = text.firstIndex(of: "}"), text.index(after: end) != text.endIndex else { return false }
         let scheme = text[text.index(after: text.startIndex)..<end].uppercased()
-        let schemes = ["SSHA", "SSHA256", "SSHA384", "SSHA512", "ARGON2", "CRYPT", "PBKDF2", "PBKDF2-SHA1", "PBKDF2-SHA256", "PBKDF2-SHA512", "SHA256", "SHA384", "SHA512", "SHA", "SMD5", "MD5"]
+        let schemes = [
+            "SSHA", "SSHA256", "SSHA384", "SSHA512", "ARGON2", "CRYPT", "PBKDF2", "PBKDF2-SHA1", "PBKDF2-SHA256", "PBKDF2-SHA512",
+            "SHA", "SHA256", "SHA384", "SHA512", "SMD5", "MD5",
+        ]
         return schemes.contains(scheme) && text.utf8.allSatisfy { 0x21...0x7e ~= $0 } && text.utf8.count <= 1024
     }
 

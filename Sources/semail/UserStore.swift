@@ -40,7 +40,10 @@ struct PeopleStore: ~Copyable {
     /// nil: there is nobody. Two of one uid are a fault that only a person can mend.
     func find(_ uid: String) throws -> DirectoryEntry? {
         let found = try manager.entries(base, having: "uid", Array(uid.utf8), reading: PeopleStore.attributes)
-        if found.count > 1 { throw DirectoryFault(text: "\(found.count) entries have the uid \(uid): \(found.map(\.name).joined(separator: "; ")); none of them can sign in", isOfEntry: true) }
+        if found.count > 1 {
+            let names = found.map(\.name).joined(separator: "; ")
+            throw DirectoryFault(text: "\(found.count) entries have the uid \(uid): \(names); none of them can sign in", isOfEntry: true)
+        }
         return found.first
     }
 

@@ -1,14 +1,19 @@
 // What smtpd-session may still do once it talks to strangers.
 import Control
 import Program
+import Queue
 import Unix
 
 enum Lock {
     static func lock(_ home: Home, _ role: Role, isTemplate: Bool) throws {
         try Sandbox.limit(.coreOctets, to: 0)
         var sandbox = Sandbox()
-        sandbox.allow(.openat, .newfstatat, .linkat, .fsync, .sync_file_range, .pread64, .statfs, .fcntl, .ioctl, .poll, .ppoll, .shutdown, .clock_nanosleep, .alarm, .setitimer)
-        if role == .submission {
+        sandbox.allow(.newfstatat, .linkat, .fsync, .sync_file_range, .pread64, .statfs, .fcntl, .ioctl, .poll, .ppoll, .shutdown, .clock_nanosleep, .alarm, .setitimer)
+        if role == .inbound {
+            // Taken over, it may write into an envelope what it likes; but no file that leaves this host.
+            sandbox.allow(.openat, argument: 3, mask: QueueEntrance.leavingBit, value: 0)
+        } else {
+            sandbox.allow(.openat)
             // Who a link names, who knows passwords, and what each has sent.
             sandbox.allow(.readlinkat, .flock, .pwrite64)
             sandbox.allowLocalConnecting()

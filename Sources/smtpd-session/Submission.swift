@@ -99,19 +99,39 @@ struct Budgets {
         counts[2] += recipients
         if messagesPerHour > 0, counts[1] + counts[3] * left / 3600 > messagesPerHour { return .exceeded }
         if recipientsPerHour > 0, counts[2] + counts[4] * left / 3600 > recipientsPerHour { return .exceeded }
-        try IO.write(file.raw, Array((counts.map { Budgets.padded($0) }.joined(separator: " ") + "\n").utf8), at: 0)
+        try IO.write(file.raw, Budgets.text(counts), at: 0)
         return .taken
     }
 
     /// Hour since 1970; messages and recipients in it; messages and recipients in the hour before. What makes no sense counts as nothing.
-    private static func read(_ text: [UInt8]) -> [Int] {
-        let numbers = String(decoding: text, as: UTF8.self).split(whereSeparator: { $0 == " " || $0 == "\n" }).compactMap { Int($0) }
-        return numbers.count == 5 && numbers.allSatisfy { 0...1_000_000_000 ~= $0 } ? numbers : [0, 0, 0, 0, 0]
+    static func read(_ text: [UInt8]) -> [Int] {
+        let nothing = [0, 0, 0, 0, 0]
+        guard text.count == nothing.count * (digits + 1) else { return nothing }
+        var counts: [Int] = []
+        var number = 0
+        for (place, octet) in text.enumerated() {
+            let isEnd = place % (digits + 1) == digits
+            if isEnd { counts.append(number) }
+            number = isEnd ? 0 : number * 10 + Int(octet) - 0x30
+            guard isEnd ? octet == 0x20 || octet == 0x0a : 0x30...0x39 ~= octet else { return nothing }
+        }
+        return counts.allSatisfy { $0 <= 1_000_000_000 } ? counts : nothing
     }
 
-    /// Of one width, so that a file is overwritten in place.
-    private static func padded(_ number: Int) -> String {
-        let text = String(number)
-        return String(repeating: "0", count: max(0, 10 - text.utf8.count)) + text
+    /// Every number of one width, so that a file is overwritten in place.
+    static func text(_ counts: [Int]) -> [UInt8] {
+        var text: [UInt8] = []
+        for count in counts {
+            var divisor = 1_000_000_000
+            while divisor > 0 {
+                text.append(UInt8(0x30 + count / divisor % 10))
+                divisor /= 10
+            }
+            text.append(0x20)
+        }
+        text[text.count - 1] = 0x0a
+        return text
     }
+
+    private static let digits = 10
 }

@@ -13,6 +13,7 @@ enum WarmUp {
         MAIL FROM:<a@example.org> SIZE=10 BODY=8BITMIME\r
         RCPT TO:<b@example.org>\r
         DATA\r
+        From: "A" <a@example.org>\r
         Subject: rehearsal\r
         \r
         .\r
@@ -28,13 +29,16 @@ enum WarmUp {
             if case .mailboxes(let found) = Resolution.mailboxes([(address, mailbox)]) { _ = found.map(\.0) + found.map { _ in address } }
             _ = mailbox.volume
         }
-        _ = Log.program
+        Log.rehearse(.text("id", "a"), .bytes("client", [0x61]))
         _ = try? station.resolver.resolve(address, hostname: settings.hostname, localAddress: "::1")
         _ = Environment(["PROTO=TCP", "TCPREMOTEIP=::1"])["TCPREMOTEIP"]
         _ = QueueID.make(microseconds: Clock.microseconds())
         var client = Client()
         client.isByHand = true
-        if station.role == .submission { client.submitter = .host }
+        if station.role == .submission {
+            client.submitter = .host
+            _ = Budgets.read(Budgets.text([1, 1, 1, 1, 1]))
+        }
         var dialogue = Dialogue(hostname: settings.hostname, limits: settings.limits, client: client, hasSpokenFirst: false)
         var isFed = false
         while true {

@@ -6,7 +6,7 @@ import Unix
 
 enum WarmUp {
     static func run(_ station: Station) {
-        _ = Log.program
+        Log.rehearse(.text("client", "a"))
         station.settings.rehearse { connection, descriptor in
             let environment = Environment(["PROTO=TCP", "TCPREMOTEIP=::1"])
             let request = TemplateRequest(arguments: [], environment: environment.entries + Sessions.variables(connection, environment), descriptors: [])

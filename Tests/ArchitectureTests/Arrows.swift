@@ -40,7 +40,7 @@ enum Arrows {
     /// What the office may use of others' packages.
     private static let packages: [String: Set<String>] = [
         "semail": ["Foundation", "ArgumentParser", "Glibc"],
-        "portal": ["Foundation", "Hummingbird"],
+        "portal": ["Hummingbird", "HummingbirdCore", "Mustache", "NIOCore", "NIOPosix", "HTTPTypes", "Logging"],
         "provision": ["Foundation"],
     ]
 

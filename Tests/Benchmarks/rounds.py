@@ -19,6 +19,7 @@ import contestants
 import measure
 import peers
 import relaying
+import tls
 
 SMALL = 4096
 LARGE = 1 << 20
@@ -37,6 +38,10 @@ MEASURES = [
     ("lone_delivered", "lone message, connect to Maildir", "ms", ("most", 1.0)),
     ("relayed", "relayed to one destination", "1/s", ("least", 1.2)),
     ("cpu_relay", "CPU per relayed message", "ms", ("most", 0.7)),
+    ("tls_full", "full TLS 1.3 handshakes", "1/s", ("least", 1.0)),
+    ("cpu_tls_full", "CPU per full handshake", "ms", None),
+    ("tls_resumed", "resumed TLS 1.3 handshakes", "1/s", ("least", 1.0)),
+    ("cpu_tls_resumed", "CPU per resumed handshake", "ms", None),
     ("idle", "memory (PSS) per idle session", "KB", ("below", 200)),
 ]
 
@@ -50,6 +55,7 @@ class Amounts:
         self.large = 20 if quick else 300
         self.lone = 10 if quick else 50
         self.idle = 30 if quick else 300
+        self.handshakes = 200 if quick else 3000
         self.flush_samples = 4
         self.disk_gigabytes = 1 if quick else 3
 
@@ -230,7 +236,7 @@ def flush_policy(server, processes, place, amounts):
 
 
 def median_of(rounds, name, measure_name):
-    values = [figures[measure_name] for figures in rounds[name]]
+    values = [figures[measure_name] for figures in rounds[name] if measure_name in figures]
     return statistics.median(values) if values else None
 
 
@@ -254,6 +260,8 @@ def table(rounds, labels, flushes):
     rows = [head]
     for key, words, unit, target in MEASURES:
         values = {name: median_of(rounds, name, key) for name in names}
+        if not any(values.values()):
+            continue
         ratio = ""
         reference = values.get("postfix")
         if values.get("semail") is not None and reference:
@@ -263,14 +271,15 @@ def table(rounds, labels, flushes):
             mark, aim = verdict(target, values["semail"], reference)
             if mark == "short":
                 short.append(words)
-        rows.append([words, unit, *[f"{values[name]:.{0 if values[name] >= 100 else 2}f}"
+        rows.append([words, unit, *["" if values[name] is None else f"{values[name]:.{0 if values[name] >= 100 else 2}f}"
                                     for name in names], ratio, aim, mark])
     widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
     lines = ["  ".join([row[0].ljust(widths[0]), row[1].ljust(widths[1]),
                         *[cell.rjust(width) for cell, width in zip(row[2:], widths[2:])]]).rstrip()
              for row in rows]
-    lines += ["", "Flush policy, as shipped: what one lone message flushes (counted with strace):"]
-    for name in names:
+    if flushes:
+        lines += ["", "Flush policy, as shipped: what one lone message flushes (counted with strace):"]
+    for name in flushes:
         words = ", ".join(f"{what} {number:g}" for what, number in flushes[name].items()) or "none"
         lines.append(f"  {labels[name]}: {words}")
     return lines, short
@@ -342,15 +351,20 @@ def inside(chosen, place, groups):
         try:
             with relaying.Sink(place) as sink:
                 relays = {name: relaying.make(name, mounted, processes, sink) for name in chosen.servers}
+                certificate, load = tls.make_certificate(place), tls.Load(place)
+                secured = {name: tls.make(name, mounted, processes, certificate) for name in chosen.servers if name in tls.SERVERS}
                 for number in range(1, count + 1):
                     for name, server in all_servers.items():
-                        figures = one_turn(server, processes, amounts)
-                        figures.update(relaying.one_turn(relays[name], processes, sink, amounts, SMALL))
+                        figures = one_turn(server, processes, amounts) if "local" in chosen.parts else {}
+                        if "relay" in chosen.parts:
+                            figures.update(relaying.one_turn(relays[name], processes, sink, amounts, SMALL))
+                        if "tls" in chosen.parts and name in secured:
+                            figures.update(tls.one_turn(secured[name], processes, load, amounts.handshakes))
                         rounds[name].append(figures)
                         say(f"round {number} {labels[name]}: " + ", ".join(
                             f"{key} {value:.{0 if value >= 100 else 2}f}"
                             for key, value in figures.items()))
-                for name, server in all_servers.items():
+                for name, server in all_servers.items() if "local" in chosen.parts else ():
                     flushes[name] = flush_policy(server, processes, place, amounts)
                 if chosen.profile and "semail" in all_servers:
                     profile(all_servers["semail"], processes, amounts)

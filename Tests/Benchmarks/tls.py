@@ -1,46 +1,20 @@
-#!/usr/bin/python3
-"""tls.py - TLS handshakes per second, SEMail beside Postfix
+"""TLS handshakes per second on a port that speaks TLS from the first octet.
 
-usage: tls.py [--rounds N] [--connections N] [--quick]
-
-Connect, handshake (TLS 1.3, X25519, a P-256 certificate), greeting, close; twenty at once; first all of them
-full, then all but the first resumed. The servers take turns, every figure is the median of the rounds, and CPU
-time is that of the server alone. Each is as shipped: Postfix with smtpd processes that it uses again, SEMail
+Connect, handshake (TLS 1.3, X25519, a P-256 certificate), greeting, close; twenty at once; first all of them full, then
+all but each worker's first resumed. Each server is as shipped: Postfix with smtpd processes that it uses again, SEMail
 with two new ones for each connection.
-
-Needs root, a C compiler and libssl-dev. SEMail's programs are taken from SEMAIL_BIN (.build/release), Postfix is
-unpacked under .build-peers. All runs in mount, network and process namespaces of its own.
 """
 
-import argparse
-import ctypes
-import json
 import os
 import shutil
-import signal
-import statistics
 import subprocess
-import sys
-import tempfile
-import time
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent / "Peers"), str(HERE.parent / "Outside")]
-
-import measure
 import semailtest
 import servers
 
 WORKERS = 20
 TLS_USER = "61027:61027"
-# name, what the row says, unit, target against Postfix
-MEASURES = [
-    ("tls_full", "full TLS 1.3 handshakes", "1/s", ("least", 1.0)),
-    ("cpu_tls_full", "CPU per full handshake", "ms", None),
-    ("tls_resumed", "resumed TLS 1.3 handshakes", "1/s", ("least", 1.0)),
-    ("cpu_tls_resumed", "CPU per resumed handshake", "ms", None),
-]
 
 
 def make_certificate(place):
@@ -59,7 +33,7 @@ class Load:
         compiler = shutil.which("cc") or shutil.which("clang")
         if not compiler:
             raise RuntimeError("a C compiler is needed for the load generator")
-        subprocess.run([compiler, "-O2", "-o", self.program, HERE / "tls_load.c", "-lssl", "-lcrypto"], check=True)
+        subprocess.run([compiler, "-O2", "-o", self.program, Path(__file__).with_name("tls_load.c"), "-lssl", "-lcrypto"], check=True)
 
     def run(self, port, connections, kind):
         """Seconds for so many connections of the KIND `full` or `resumed`."""
@@ -130,8 +104,11 @@ class Postfix:
         return self.server.output()[-3000:]
 
 
+SERVERS = {"semail": SEMail, "postfix": Postfix}
+
+
 def make(name, place, processes, certificate):
-    return {"semail": SEMail, "postfix": Postfix}[name](place, processes, certificate)
+    return SERVERS[name](place, processes, certificate)
 
 
 def one_turn(server, processes, load, connections):
@@ -152,55 +129,3 @@ def one_turn(server, processes, load, connections):
     finally:
         server.stop()
     return figures
-
-
-def inside(chosen, place, group):
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
-    place, processes = Path(place), measure.Processes(group)
-    certificate, load = make_certificate(place), Load(place)
-    all_servers = {name: make(name, place, processes, certificate) for name in ("semail", "postfix")}
-    rounds = {name: [] for name in all_servers}
-    for number in range(1, chosen.rounds + 1):
-        for name, server in all_servers.items():
-            rounds[name].append(one_turn(server, processes, load, chosen.connections))
-            print(f"round {number} {server.label}: " + ", ".join(f"{key} {value:.{0 if value >= 100 else 2}f}" for key, value in rounds[name][-1].items()), flush=True)
-    print(f"\n{'':28}{'':5}" + "".join(f"{server.label:>10}" for server in all_servers.values()) + f"{'SEMail/Postfix':>16}")
-    for key, words, unit, _ in MEASURES:
-        ours, theirs = (statistics.median(figures[key] for figures in rounds[name]) for name in all_servers)
-        print(f"{words:28}{unit:5}" + "".join(f"{value:10.{0 if value >= 100 else 2}f}" for value in (ours, theirs)) + f"{ours / theirs:16.2f}")
-    return 0
-
-
-def end_with_parent():
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)       # PR_SET_PDEATHSIG
-
-
-def main():
-    parser = argparse.ArgumentParser(usage=__doc__.split("usage: ", 1)[1].split("\n\n", 1)[0])
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=3000)
-    parser.add_argument("--quick", action="store_true")
-    # Said by this program to itself, inside of the namespaces.
-    parser.add_argument("--inside", help=argparse.SUPPRESS)
-    chosen = parser.parse_args()
-    if chosen.quick:
-        chosen.rounds, chosen.connections = 1, 200
-    if chosen.inside:
-        return inside(chosen, **json.loads(chosen.inside))
-    if os.geteuid() != 0:
-        sys.exit("tls.py: only root can start the servers as their users")
-    place = tempfile.mkdtemp(prefix=f"semail-benchmark-{os.getpid()}-", dir=os.environ.get("TMPDIR", "/var/tmp"))
-    os.chmod(place, 0o755)
-    group = measure.make_group(f"semail-benchmark-{os.getpid()}")
-    try:
-        return subprocess.run(
-            ["unshare", "--mount", "--net", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", sys.executable, __file__,
-             *sys.argv[1:], "--inside", json.dumps({"place": place, "group": group})], stdin=subprocess.DEVNULL, preexec_fn=end_with_parent).returncode
-    finally:
-        if group:
-            measure.remove_group(group)
-        shutil.rmtree(place, ignore_errors=True)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

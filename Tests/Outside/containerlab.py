@@ -124,6 +124,10 @@ class Containers(Site):
         # Volumes were mounted on the host of this site alone, and go with it; the kernel lets go of their images a moment later.
         super().remove()
 
+    def maildir(self, owner):
+        """As the host of this site sees it, on whose mounts alone the volumes are."""
+        return Path(f"/proc/{self.host.pid}/root{self.directory}/mnt/{owner}/Maildir")
+
     def run(self, name, *arguments, **options):
         """On the host of this site: what makes containers changes the firewall of the network it is in."""
         return self._run_inside([self.program(name), *map(str, arguments)], **options)

@@ -350,8 +350,10 @@ def certificate(place, name, expired=False):
 
 # Users of an installation that semailtest does not name, by number: no accounts are made.
 TLS_USER, AUTH_USER, REMOTE_USER, DKIM_USER = (f"{number}:{number}" for number in (61025, 61026, 61027, 61028))
+PORTAL_USER, DIRECTORY_USER = "61042:61042", "61045:61045"
 USERS = {"semail-accept": semailtest.ACCEPT_USER, "semail-smtpd": semailtest.SMTPD_USER, "semail-queue": semailtest.QUEUE_USER,
-         "semail-tls": TLS_USER, "semail-auth": AUTH_USER, "semail-remote": REMOTE_USER, "semail-dkim": DKIM_USER}
+         "semail-tls": TLS_USER, "semail-auth": AUTH_USER, "semail-remote": REMOTE_USER, "semail-dkim": DKIM_USER,
+         "semail-portal": PORTAL_USER, "semail-directory": DIRECTORY_USER}
 
 SUBMISSION_PORT = 587
 # Where containers are, on the same bridge.

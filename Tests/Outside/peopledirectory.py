@@ -103,9 +103,10 @@ class PeopleDirectory:
         for block in done.stdout.split("\n\n"):
             entry = {}
             for line in block.splitlines():
+                # Debian's argon2 leaves two octets that mean nothing behind a hash.
                 name, _, value = line.partition(": ")
                 if name.endswith(":"):
-                    name, value = name[:-1], base64.b64decode(value).decode()
+                    name, value = name[:-1], base64.b64decode(value).decode(errors="replace")
                 entry.setdefault(name, []).append(value)
             if entry:
                 found.append(entry)

@@ -293,6 +293,8 @@ def test_a_server_that_is_gone_is_passed_over_and_remembered(slapd, asking):
 @pytest.mark.parametrize("uri", ["ldap://127.0.0.1:1 {}", "ldaps://127.0.0.1:1 {}", "ldapi://%2Fnowhere {}", "ldap://127.0.0.1:1 ldap://127.0.0.1:1 ldapi://%2Fnowhere {}"])
 def test_a_server_that_refuses_costs_nothing(slapd, asking, uri):
     slapd.control(asking, uri=uri.replace("{}", slapd.local))
+    for note in (asking.directory / "run/guesses").glob("silent-*"):
+        note.unlink()
     result = check(asking, b"ssow")
     assert result.returncode == 0 and result.seconds < 0.5
     # It may be back at once.

@@ -1105,6 +1105,26 @@ def test_routes_make_no_sense(sending):
         assert process.wait(5) == 111
 
 
+def test_an_envelope_that_a_session_made_up(sending):
+    """It says that a mailbox of ours sent it, or that it is a report of qrunner's: the file lacks what the inbound server cannot give it."""
+    lab = sending
+    with BadPeer() as peer:
+        route(lab, peer)
+        paths = []
+        for number, lines in enumerate(("by ssow@semail.test\nfrom ssow@semail.test\n", "from \n")):
+            for mode in (0o660, 0o1660):
+                path = lab.directory / "queue/new" / (str(number) * 12 + f"{mode:04o}")
+                path.write_text(f"semail 1\nreceived {int(time.time())}.000000\n{lines}to W anna@away.example\n\nFrom: ssow@semail.test\n\n{path.name}\n")
+                os.chown(path, faultlab.SMTPD_UID, faultlab.SMTPD_GID)
+                os.chmod(path, mode)
+                paths.append(path.name.encode())
+        lab.start_qrunner()
+        lab.wait_queue_empty()
+        # Those who have it went; of the two others ssow, who is said to have sent one, hears once.
+        assert sorted(message.octets.strip().split(b"\r\n")[-1] for message in taken(peer)) == [paths[1], paths[3]]
+        lab.wait_exactly({"ssow": 1})
+
+
 def test_lines_of_a_later_version(sending):
     """An envelope with lines, and words of a recipient, that nobody knows: they mean nothing, and hurt nothing."""
     lab = sending
@@ -1114,7 +1134,7 @@ def test_lines_of_a_later_version(sending):
         path.write_text(f"semail 1\nreceived {int(time.time())}.000000\npriority high\nby ssow@semail.test\nfrom ssow@semail.test\nx-unknown \n"
                         "to W anna@away.example\tcolour=blue\tnotify=failure\nto W xredon@semail.test\tshape=round\n\nFrom: ssow@semail.test\n\nlater\n")
         os.chown(path, faultlab.SMTPD_UID, faultlab.SMTPD_GID)
-        os.chmod(path, 0o660)
+        os.chmod(path, 0o1660)
         break_maildir(lab, "xredon")
         lab.start_qrunner()
         # The one recipient is done and marked so, the other waits.

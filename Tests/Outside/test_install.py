@@ -16,8 +16,8 @@ DOMAIN = "semail.example"
 INSTALL = ["./install.sh", "--domain", DOMAIN]
 HOME = "/var/lib/semail"
 LIBEXEC = "/usr/local/libexec/semail"
-SERVICES = ("inbound", "outbound", "outbound-tls", "outbound-local", "auth", "qrunner")
-USERS = ("semail-accept", "semail-queue", "semail-smtpd", "semail-tls", "semail-auth", "semail-remote", "semail-dkim", "semail-log")
+SERVICES = ("inbound", "outbound", "outbound-tls", "outbound-local", "auth", "directory", "qrunner", "export")
+USERS = ("semail-accept", "semail-queue", "semail-smtpd", "semail-tls", "semail-auth", "semail-directory", "semail-remote", "semail-dkim", "semail-portal", "semail-log")
 PROGRAMS = re.search(r"^programs=\((.*)\)$", (REPOSITORY / "etc/install/steps.sh").read_text(), re.MULTILINE)[1].split()
 # What an installation consists of, but for users.
 SENDMAIL = ("/usr/sbin/sendmail", "/usr/local/sbin/sendmail", "/usr/local/bin/mailq")
@@ -110,7 +110,7 @@ def test_the_first_run_makes_everything(host):
 def test_every_step_says_how_long_it_took(host):
     steps = re.findall(r"^(\S.*)\n(?:   .*\n)+?   \d[\d.]* m?s$", host.first.stdout, re.MULTILINE)
     assert [step.split(":")[0] for step in steps] == [
-        "Packages", "Programs", "Ports 25, 465 and 587", "Users", "Paths (etc/hier)", "Programs and manuals", "Settings", "Services"]
+        "Packages", "Programs", "Ports 25, 465 and 587", "Users", "Paths (etc/hier)", "Programs and manuals", "Settings", "Directory of users", "Services"]
 
 
 def test_a_second_run_changes_nothing_and_says_so(host):
@@ -152,7 +152,8 @@ def test_users_have_no_shell_no_home_and_no_password(host):
         assert re.search(rf"^{name}:[!*]+:", host.read("/etc/shadow"), re.M), name
     groups = host.run(["id", "-nG", "semail-queue"]).stdout.split()
     assert groups == ["semail-queue", "semail-smtpd"]
-    for name in set(USERS) - {"semail-queue"}:
+    assert sorted(host.run(["id", "-nG", "semail-portal"]).stdout.split()) == ["semail-ask", "semail-log", "semail-portal"]
+    for name in set(USERS) - {"semail-queue", "semail-portal"}:
         assert host.run(["id", "-nG", name]).stdout.split() == [name]
 
 
@@ -169,7 +170,7 @@ def test_every_program_runs_under_its_own_user_locked_in(host):
     # A delivery may still be there, as its mailbox's user.
     seen["maildir-deliver"] = [facts for facts in seen["maildir-deliver"] if not 30000 <= int(facts["Uid"].split()[1]) < 60000]
     counts = {name: len(found) for name, found in seen.items()}
-    assert {name: counts[name] for name in ("tcp-accept", "qrunner", "svlogd")} == {"tcp-accept": 5, "qrunner": 1, "svlogd": 6}
+    assert {name: counts[name] for name in ("tcp-accept", "qrunner", "svlogd")} == {"tcp-accept": 6, "qrunner": 1, "svlogd": 8}
     # maildir-deliver, and it alone, becomes other users: those of mailboxes.
     setuid_and_setgid = f"{1 << 6 | 1 << 7:016x}"
     for name, users, capabilities, seccomp in (
@@ -256,10 +257,10 @@ def test_port_465_speaks_tls_and_wants_a_password(host):
     assert host.listing("/etc/semail/tls/default.pem")["/etc/semail/tls/default.pem"][1] == "0400"
 
 
-def test_without_a_directory_of_users_passwords_cannot_be_checked(host):
+def test_nobody_whom_the_directory_of_users_does_not_know_gets_in(host):
     script = ("import smtplib\nclient = smtplib.SMTP_SSL('192.0.2.1', 465, timeout=20)\n"
               "try: client.login('anna', 'secret')\nexcept smtplib.SMTPAuthenticationError as error: print(error.smtp_code)\n")
-    assert host.python(script) == "454\n"
+    assert host.python(script) == "535\n"
 
 
 def test_addresses_of_containers_come_from_a_control_file(host):
@@ -507,7 +508,7 @@ def test_uninstall_leaves_the_data_and_nothing_else():
         assert left - data - users <= {"/etc/.pwd.lock", "/var/log/lastlog", "/var/log/faillog"}
         accounts = re.findall(r"^(semail-[a-z]+):", machine.read("/etc/passwd"), re.M)
         # Those who own nothing that was kept are gone.
-        assert sorted(accounts) == ["semail-queue", "semail-smtpd", "semail-tls"]
+        assert sorted(accounts) == ["semail-directory", "semail-portal", "semail-queue", "semail-smtpd", "semail-tls"]
         assert await_true(lambda: list(machine.processes().values()) == ["runsvdir -P /etc/service"]
                           or not any("semail" in text for text in machine.processes().values())), machine.processes()
 

@@ -192,9 +192,10 @@ def test_kill_at_every_call_of_sending():
     more = {name: dict(found) for name, found in copies.items() if max(found.values(), default=0) > 1}
     print(f"\nkilled at {sum(cases.values())} calls ({', '.join(f'{name} {number}' for name, number in cases.items())}): {len(lost)} lost, {len(more)} sent twice: {more}")
     assert not lost, lost
-    # The signer has nothing to do with what was sent, and a relay has not sent anything when it connects or reads the message.
+    # The signer has nothing to do with what was sent, a relay has not sent anything when it connects or reads the message, nor qrunner when
+    # it opens it. (It opens it again for each host: by the last time the first one may have it.)
     assert all(max(found.values()) == 2 for found in more.values()), more
-    assert not [name for name in more if name.startswith(("dkim-sign", "remote-relay.connect", "remote-relay.pread64", "qrunner.openat"))], more
+    assert not [name for name in more if name.startswith(("dkim-sign", "remote-relay.connect", "remote-relay.pread64", "qrunner.openat.1."))], more
     assert all(cases[who] >= 6 for who in STEPS), cases
 
 

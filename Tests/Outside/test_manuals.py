@@ -165,7 +165,7 @@ def test_options_of_semail():
             yield words
 
     commands = list(look())
-    assert ("queue", "flush") in commands and ("init",) in commands and ("dkim", "show") in commands and ("user", "import") in commands and len(commands) == 24
+    assert ("queue", "flush") in commands and ("init",) in commands and ("dkim", "show") in commands and ("user", "import") in commands and len(commands) == 32
     assert found == shown
     for words in commands:
         assert item(text, f"Cm {' '.join(words)}(?: .*)?") is not None, f"semail.8 does not explain {' '.join(words)}"

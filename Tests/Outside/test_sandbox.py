@@ -5,6 +5,7 @@ a stranger could do who had taken the process over. The table at the end of what
 by PROCESSES, says what must come of each attempt.
 """
 
+import errno
 import os
 import platform
 import signal
@@ -29,6 +30,8 @@ AT_FDCWD = -100
 O_WRONLY, O_RDWR, O_CREAT, O_TRUNC, O_NONBLOCK = 1, 2, 0o100, 0o1000, 0o4000
 O_TMPFILE = 0o20200000 if platform.machine() == "x86_64" else 0o20040000
 O_DIRECTORY = O_TMPFILE & ~0o20000000
+# The bit of a queue file that may leave the host.
+LEAVING = 0o1000
 SIGCHLD = 17
 # As the C library's fork has it: CLONE_CHILD_CLEARTID, CLONE_CHILD_SETTID, SIGCHLD.
 FORK = 0x01200011
@@ -525,6 +528,9 @@ def test_session(scene):
             for path in ("mailboxes/ssow@semail.test", "control/hostname"):
                 assert open_and_close(process, scene.home / path, 0, 0) >= 0
             assert open_and_close(process, scene.home / "queue/new", O_TMPFILE | O_WRONLY, 0o600) >= 0
+            # Whatever it writes into an envelope: such a message does not leave the host.
+            for flags, path in ((O_TMPFILE | O_WRONLY, "queue/new"), (O_CREAT | O_WRONLY, "queue/new/" + "8" * 16)):
+                assert open_and_close(process, scene.home / path, flags, 0o600 | LEAVING) == -errno.EPERM
             assert_refused(process, scene, "smtpd-session", QUEUE_UID)
         # It was hurt in nothing.
         assert client.noop()[0] == 250
@@ -573,6 +579,7 @@ def test_outgoing_session(lab):
             assert_locked(pid, SMTPD_UID, SMTPD_GID)
             assert len(sockets(pid)) == 1, descriptors(pid)
             with Taken(pid) as process:
+                assert open_and_close(process, scene.home / "queue/new", O_TMPFILE | O_WRONLY, 0o600 | LEAVING) >= 0
                 assert_refused(process, scene, "smtpd-session submission", QUEUE_UID)
             assert client.noop()[0] == 250
     finally:
@@ -681,7 +688,7 @@ def put_outgoing(scene, name, port):
     path.write_text("semail 1\nreceived 1700000000.000000\nby ssow@semail.test\nfrom ssow@semail.test\nto W anna@away.example\n\n"
                     "From: ssow@semail.test\n\nout\n")
     os.chown(path, SMTPD_UID, SMTPD_GID)
-    os.chmod(path, scene.mode)
+    os.chmod(path, scene.mode | LEAVING)
     lab.control("queue-lifetime", "3650d")
     lab.control("routes", f"away.example [127.0.0.1]:{port} none")
 

@@ -14,65 +14,7 @@ import pytest
 
 import semailtest
 from semailtest import await_true
-
-TLS_USER = "61027:61027"
-
-
-def certificate(directory, name, common_name):
-    """NAME.pem in DIRECTORY: a self-signed P-256 certificate and its key."""
-    key, chain = directory / f".{name}.key", directory / f".{name}.crt"
-    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "30", "-subj", f"/CN={common_name}",
-                    "-addext", f"subjectAltName=DNS:{common_name}", "-keyout", key, "-out", chain], check=True, capture_output=True)
-    fresh = directory / f".{name}.fresh"
-    fresh.write_bytes(chain.read_bytes() + key.read_bytes())
-    key.unlink()
-    chain.unlink()
-    if os.geteuid() == 0:
-        os.chown(fresh, *map(int, TLS_USER.split(":")))
-    os.chmod(fresh, 0o400)
-    fresh.rename(directory / f"{name}.pem")
-
-
-class Server:
-    """The outgoing server behind TLS, as installed: each program under its user."""
-
-    def __init__(self, home):
-        self.home = home
-        self.keys = home.directory / "control/tls"
-        for name in ("control/tls", "run/tls"):
-            os.chown(home.directory / name, *map(int, TLS_USER.split(":")))
-        certificate(self.keys, "default", "mail.semail.test")
-        self.process = home.spawn(home.program("tcp-accept"), [
-            "-t", "-i", "0", "-r", "0", "-u", semailtest.ACCEPT_USER, "-n", f"{TLS_USER},{semailtest.SMTPD_USER}", "127.0.0.1", "0",
-            home.program("tls-wrap"), "-u", TLS_USER, "-n", semailtest.SMTPD_USER, "-k", self.keys,
-            home.program("smtpd-session"), "-u", semailtest.SMTPD_USER, "submission"], umask=0o007)
-        found = await_true(lambda: re.search(r"listening .*\bport=(\d+)", home.log("tcp-accept")), 15)
-        assert found, home.report()
-        self.port = int(found[1])
-
-    def connect(self, version=None, server_name=None, session=None, context=None):
-        context = context or self.context(version)
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=20)
-        return context.wrap_socket(plain, server_hostname=server_name, session=session)
-
-    @staticmethod
-    def context(version=None):
-        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-        if version:
-            context.minimum_version = context.maximum_version = version
-        return context
-
-    def common_name(self, server_name=None):
-        """Of the certificate that a client sees who asks for this name."""
-        with self.connect(server_name=server_name) as connection:
-            text = subprocess.run(["openssl", "x509", "-inform", "DER", "-noout", "-subject", "-nameopt", "multiline"],
-                                  input=connection.getpeercert(True), capture_output=True, check=True).stdout.decode()
-        return re.search(r"commonName\s*= (.*)", text)[1]
-
-    def log_says(self, text):
-        return await_true(lambda: text in self.home.log("tcp-accept"), 10)
+from tlslab import TLS_USER, Server, certificate
 
 
 @pytest.fixture
@@ -101,15 +43,8 @@ def test_tickets_outlive_the_server(server):
     with server.connect(context=context) as first:
         session = first.session
     server.home.stop_process("tcp-accept")
-    again = Server.__new__(Server)
-    again.__dict__.update(server.__dict__)
-    before = len(server.home.log("tcp-accept"))
-    server.home.spawn(server.home.program("tcp-accept"), [
-        "-t", "-u", semailtest.ACCEPT_USER, "-n", f"{TLS_USER},{semailtest.SMTPD_USER}", "127.0.0.1", str(server.port),
-        server.home.program("tls-wrap"), "-u", TLS_USER, "-n", semailtest.SMTPD_USER, "-k", server.keys,
-        server.home.program("smtpd-session"), "-u", semailtest.SMTPD_USER, "submission"], umask=0o007)
-    assert await_true(lambda: "listening" in server.home.log("tcp-accept")[before:], 15), server.home.report()
-    with again.connect(context=context, session=session) as resumed:
+    server.start()
+    with server.connect(context=context, session=session) as resumed:
         assert resumed.session_reused
 
 
@@ -120,6 +55,14 @@ def test_openssl_and_gnutls_resume(server):
     assert gnutls, "gnutls-bin is needed"
     done = subprocess.run([gnutls, "--insecure", "--resume", "--port", str(server.port), "127.0.0.1"], input=b"QUIT\r\n", capture_output=True, timeout=30)
     assert b"This is a resumed session" in done.stdout, done.stdout[-2000:]
+
+
+def test_java_resumes(server):
+    java = shutil.which("java")
+    assert java, "default-jdk-headless is needed"
+    done = subprocess.run([java, Path(__file__).with_name("TLSClient.java"), str(server.port)], capture_output=True, text=True, timeout=120)
+    expected = [f"{version} {kind} 220 mail.semail.test ESMTP SEMail" for version in ("TLSv1.2", "TLSv1.3") for kind in ("full", "resumed", "resumed")]
+    assert done.stdout.splitlines() == expected, done.stdout + done.stderr[-2000:]
 
 
 def test_a_message(server):

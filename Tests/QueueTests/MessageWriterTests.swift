@@ -73,7 +73,20 @@ import Unix
         #expect(try Directory(home.path + "/queue/new").status(id.text).mode == 0o600)
     }
 
+    /// Whether a message may go to other hosts is said by its file, as it was born; what the envelope says is another's word.
+    @Test(arguments: [false, true]) func theFileSaysWhetherItMayLeave(_ mayLeave: Bool) throws {
+        let home = try QueueHome()
+        let entrance = try home.entrance(mayLeave: mayLeave)
+        let writer = try entrance.begin(QueueHome.envelope)
+        let id = writer.id
+        try entrance.commit(writer)
+        #expect(try Directory(home.path + "/queue/new").status(id.text).mode == (mayLeave ? 0o1600 : 0o600))
+        #expect(try home.store().open(id, .new)?.mayLeave == mayLeave)
+        try home.store().move(id, from: .new, to: .later(minute: 7))
+        #expect(try home.store().open(id, .later(minute: 7))?.mayLeave == mayLeave)
+    }
+
     @Test func withoutAQueueItSaysSo() {
-        #expect(throws: SystemError.self) { _ = try QueueEntrance(queue: "/nonexistent/queue", run: "/nonexistent/run") }
+        #expect(throws: SystemError.self) { _ = try QueueEntrance(queue: "/nonexistent/queue", run: "/nonexistent/run", mayLeave: false) }
     }
 }

@@ -18,7 +18,7 @@ final class QueueHome {
     deinit { try? FileManager.default.removeItem(atPath: path) }
 
     func store() throws -> QueueStore { try QueueStore(path + "/queue") }
-    func entrance() throws -> QueueEntrance { try QueueEntrance(queue: path + "/queue", run: path + "/run") }
+    func entrance(mayLeave: Bool = false) throws -> QueueEntrance { try QueueEntrance(queue: path + "/queue", run: path + "/run", mayLeave: mayLeave) }
 
     /// Every file below queue/, in order.
     var files: [String] {

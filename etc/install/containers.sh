@@ -92,7 +92,7 @@ allow_ssh() {
         thing made semail-ssh
     fi
     # sshd -t wants it, and its start makes it.
-    mkdir -p -m 0755 /run/sshd
+    [ -d /run/sshd ] || mkdir -m 0755 /run/sshd
     put_sshd_part
     if ! sshd -T -C user=semail-ssh,host=localhost,addr=127.0.0.1 2> /dev/null | grep -qxF "forcecommand $door"; then
         say '   /etc/ssh/sshd_config does not read /etc/ssh/sshd_config.d, so nobody gets to a container. This is missing, as its first line:'

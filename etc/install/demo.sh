@@ -4,12 +4,16 @@
 
 # shellcheck source=etc/install/demo_network.sh
 . "$root/etc/install/demo_network.sh"
+# shellcheck source=etc/install/demo_mailbox.sh
+. "$root/etc/install/demo_mailbox.sh"
+# shellcheck source=etc/install/containers.sh
+. "$root/etc/install/containers.sh"
 # shellcheck source=etc/install/directory.sh
 . "$root/etc/install/directory.sh"
 
 # The services' users, by number: no accounts are made. 60578 to 61183 is nobody's on Debian.
 demo_accept=60990 demo_smtpd=60991 demo_queue=60992 demo_log=60993 demo_tls=60994 demo_auth=60995 demo_remote=60996 demo_dkim=60997 demo_portal=60998
-demo_ask=60999 demo_directory=61000
+demo_ask=60999 demo_directory=61000 demo_ssh=61001
 demo_password='correct horse' demo_made='' demo_filled='' demo_watch='' demo_supervisors=() demo_shown=''
 
 run_demo() {
@@ -17,21 +21,33 @@ run_demo() {
     trap 'exit 143' TERM HUP PIPE
     trap end_demo EXIT
     services+=("$directory_service")
-    step 'Packages' packages "${build_packages[@]}" "${host_packages[@]}" python3 bind9-dnsutils
+    step 'Packages' packages "${build_packages[@]}" "${host_packages[@]}" python3 bind9-dnsutils curl
     step 'Packages of the directory' directory_software
+    ! has_containers || step 'Packages of containers' container_packages
     step 'Programs: build' build
     step "Port $demo_port" check_demo_port
+    step 'Port of the portal' check_portal_port
     step 'Home' make_demo_home
-    step 'Mailboxes' make_demo_mailboxes
+    step "A mailbox that is there already: xredon's" make_demo_mailbox
     step "Servers of others: BIND's named and Postfix" unpack_peers
     step 'A network with two hosts' make_network
+    if has_containers; then
+        step 'An engine of containers, and the image' start_demo_engine
+        step 'A way in' start_demo_sshd
+    fi
     step 'Services' start_demo_services
     step 'People' make_demo_people
+    step 'ssow makes a mailbox, at the portal' make_own_mailbox
     step "A stranger's message to xredon, at the incoming server" send_from_stranger
     step 'A message from ssow to xredon, at the outgoing server: by the queue, the MX and the incoming server' send_to_ourselves
     step 'A message from ssow to anna, whose mail server is a Postfix' send_to_school
     step "Anna's answer" send_back
+    if has_containers; then
+        step "ssow's container: the answer is read there" read_in_container
+        step 'A message from the container' send_from_container
+    fi
     if [ -n "$demo_once" ]; then
+        step 'ssow deletes the mailbox, at the portal' delete_own_mailbox
         say 'It works. (--once: everything goes again)'
         return
     fi
@@ -41,6 +57,9 @@ run_demo() {
     wait -n "${demo_supervisors[@]}" || true
     fail 'a supervisor has ended, and with it its services'
 }
+
+# --without containers: for a host where no engine is wanted, or none can run.
+has_containers() { [[ " $without " != *' containers '* ]]; }
 
 check_demo_port() {
     local holder
@@ -75,7 +94,7 @@ make_demo_home() {
     # that the directory was one. qrunner's user has the sessions' group, for want of accounts with several.
     sed -E "s/^l .*HOME\/control.*/d 0755 0 0 HOME\/control/; s, /etc/semail/, HOME/control/,; / HOME/!d
         s/ semail-queue +semail-(queue|smtpd) / $demo_queue $demo_smtpd /; s/ semail-(queue|smtpd)\>/ $demo_smtpd/g
-        s/ semail-auth\>/ $demo_auth/g; s/ semail-directory\>/ $demo_directory/g; s/ semail-tls\>/ $demo_tls/g; s/ semail-dkim\>/ $demo_dkim/g; s/ root\>/ 0/g" "$root/etc/hier" > "$demo_home/.semail-demo"
+        s/ semail-auth\>/ $demo_auth/g; s/ semail-directory\>/ $demo_directory/g; s/ semail-tls\>/ $demo_tls/g; s/ semail-dkim\>/ $demo_dkim/g; s/ semail-portal\>/ $demo_portal/g; s/ root\>/ 0/g" "$root/etc/hier" > "$demo_home/.semail-demo"
     setpriv --reuid $demo_smtpd --regid $demo_smtpd --clear-groups test -r "$demo_home/.semail-demo" ||
         fail "the services' users cannot get into $demo_home: name a directory that everybody may enter, such as one in /var/tmp"
     "$root/.build/release/semail" init "$demo_home" --hostname mail.semail.test --hier "$demo_home/.semail-demo" > /dev/null
@@ -93,6 +112,8 @@ make_demo_home() {
     for name in "${programs[@]}"; do cp "$root/.build/release/$name" "$demo_home/bin/$name"; done
     for name in "${services[@]}"; do lay_out_service "$demo_home" "$name"; done
     lay_out_service "$demo_home/stranger" inbound
+    mv "$demo_home/service/portal" "$demo_home/stranger/service/portal"
+    ln -s ../../log/portal "$demo_home/stranger/log/portal"
     "$demo_home/bin/tcp-accept" --version > /dev/null || fail "no programs can be run in $demo_home (is it mounted noexec?): name another directory"
     thing made "$demo_home"
 }
@@ -118,23 +139,34 @@ lay_out_service() {
     install -d -m 0750 -o $demo_log -g $demo_log "$1/log/$2"
 }
 
-make_demo_mailboxes() {
-    local owner
-    for owner in ssow xredon; do
-        SEMAIL_HOME=$demo_home "$demo_home/bin/semail" mailbox create "$owner" "$owner@semail.test" > /dev/null
-        thing made "$owner@semail.test: $demo_home/mnt/$owner/Maildir"
-    done
+make_demo_mailbox() {
+    SEMAIL_HOME=$demo_home "$demo_home/bin/semail" mailbox create xredon xredon@semail.test > /dev/null
+    thing made "xredon@semail.test: $demo_home/mnt/xredon/Maildir"
+    # Whoever comes after has a volume; it is mounted on the first host alone.
+    say image > "$demo_home/control/volumes"
+    say "127.0.0.1:$demo_portal_port" > "$demo_home/control/portal-listen"
 }
 
 # All services of an installation, on the first host of the network, where they find its resolv.conf; and for the stranger the incoming one on a port of this host.
 start_demo_services() {
     supervise "$demo_home" nsenter -t "$house" -n -m -r
-    SEMAIL_INBOUND_HOST=127.0.0.1 SEMAIL_INBOUND_PORT=$demo_port supervise "$demo_home/stranger"
+    SEMAIL_INBOUND_HOST=127.0.0.1 SEMAIL_INBOUND_PORT=$demo_port supervise "$demo_home/stranger" nsenter -t "$house" -m -r
     is_greeted 127.0.0.1 "$demo_port" 15 || fail_with_logs "no greeting on port $demo_port"
     thing ok "inbound runs under runsvdir (process ${demo_supervisors[1]}); port $demo_port of 127.0.0.1 greets"
+    await_portal || fail_with_logs "no page on port $demo_portal_port"
+    thing ok "portal runs there too: http://127.0.0.1:$demo_portal_port/"
     inside "$house" bash -c ". '$root/etc/install/steps.sh'; is_greeted 127.0.0.1 587 15 && is_greeted 192.0.2.1 25 15 && is_greeted_by_tls 192.0.2.1 465 15" ||
         fail_with_logs 'no greeting on the first host'
     thing ok "${services[*]} run under runsvdir (process ${demo_supervisors[0]}) on the first host; ports 25, 465 and 587 greet"
+}
+
+await_portal() {
+    local tries
+    for ((tries = 0; tries < 150; tries++)); do
+        if curl -q --silent --noproxy '*' --fail --output /dev/null "http://127.0.0.1:$demo_portal_port/sign-in"; then return 0; fi
+        sleep 0.1
+    done
+    return 1
 }
 
 # In the directory of this demo, by the same command as anywhere.
@@ -156,7 +188,7 @@ supervise() {
     SEMAIL_HOME=$demo_home SEMAIL_LIBEXEC=$demo_home/bin SEMAIL_LOG=$dir/log SEMAIL_LOG_USER=$demo_log \
         SEMAIL_ACCEPT_USER=$demo_accept:$demo_accept SEMAIL_SMTPD_USER=$demo_smtpd:$demo_smtpd SEMAIL_QUEUE_USER=$demo_queue:$demo_smtpd \
         SEMAIL_TLS_USER=$demo_tls:$demo_tls SEMAIL_AUTH_USER=$demo_auth:$demo_auth SEMAIL_REMOTE_USER=$demo_remote:$demo_remote \
-        SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim SEMAIL_PORTAL_USER=$demo_portal:$demo_portal \
+        SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim SEMAIL_PORTAL_USER=$demo_portal:$demo_portal:$demo_ask:$demo_log \
         SEMAIL_DIRECTORY_USER=$demo_directory:$demo_directory SEMAIL_ASK_GROUP=$demo_ask \
         setsid "$@" setpriv --pdeathsig HUP runsvdir "$dir/service" < /dev/null > "$dir/log/runsvdir" 2>&1 &
     demo_supervisors+=($!)
@@ -175,6 +207,8 @@ say_what_next() {
     else
         say "    apt install mutt && mutt -f $demo_home/mnt/xredon/Maildir"
     fi
+    say "    xdg-open http://127.0.0.1:$demo_portal_port/     and sign in as ssow or xredon; the password is: $demo_password"
+    [ -z "$demo_container" ] || say "    $(ssh_command)"
     say "    nc -C 127.0.0.1 $demo_port                    and type an SMTP session yourself, as a stranger"
     say "    nsenter -t $house -n nc -C 127.0.0.1 587      and another, as somebody on the host"
     say "    nsenter -t $house -n openssl s_client -quiet -crlf -connect 127.0.0.1:465"
@@ -182,7 +216,7 @@ say_what_next() {
     say "    export SEMAIL_HOME=$demo_home"
     say "    $demo_home/bin/semail mailbox list"
     say "    $demo_home/bin/semail queue list"
-    say "    printf 'Subject: hello\\n\\nHello.\\n' | nsenter -t $house -n $demo_home/bin/sendmail -f ssow@semail.test anna@school.test"
+    say "    printf 'Subject: hello\\n\\nHello.\\n' | nsenter -t $house -n $demo_home/bin/sendmail -f ssow@ssow.semail.test anna@school.test"
     say "    man $root/man/semail.7"
     say ''
     say 'Ctrl-C ends it all and removes it.'
@@ -197,6 +231,7 @@ end_demo() {
     set +e
     [ $code = 0 ] || say ''
     end_peers
+    end_mailbox_parts
     for supervisor in "${demo_supervisors[@]}"; do
         mapfile -t -O ${#pids[@]} pids < <(descendants "$supervisor")
         # It tells each runsv to end its service, its log and itself.

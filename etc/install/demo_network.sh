@@ -108,22 +108,22 @@ send_from_stranger() {
 
 # As the report has it: without a single header field.
 send_to_ourselves() {
-    talk "$house" 587 'HELO semail.test' 'MAIL FROM:<ssow@semail.test>' 'RCPT TO:<xredon@semail.test>' DATA \
+    talk "$house" 587 'HELO semail.test' 'MAIL FROM:<ssow@ssow.semail.test>' 'RCPT TO:<xredon@semail.test>' DATA \
         'Hello Xredon,' 'this went a long way to come back to the same house.' 'Ssow' . QUIT
     show_message "$demo_home/mnt/xredon/Maildir/new" '^this went a long way'
     show_way 'mail\.semail\.test'
 }
 
 send_to_school() {
-    talk "$house" 587 'HELO semail.test' 'MAIL FROM:<ssow@semail.test>' 'RCPT TO:<anna@school.test>' DATA \
+    talk "$house" 587 'HELO semail.test' 'MAIL FROM:<ssow@ssow.semail.test>' 'RCPT TO:<anna@school.test>' DATA \
         'Subject: From one house to another' '' 'Hello Anna,' 'is anybody there?' 'Ssow' . QUIT
     show_message "$demo_home/postfix/mail/anna/Maildir/new" '^is anybody there'
     show_way 'mx\.school\.test'
 }
 
 send_back() {
-    talk "$school" 25 'HELO school.test' 'MAIL FROM:<anna@school.test>' 'RCPT TO:<ssow@semail.test>' DATA \
-        'From: Anna <anna@school.test>' 'To: ssow@semail.test' 'Subject: Re: From one house to another' '' 'Somebody is.' 'Anna' . QUIT
+    talk "$school" 25 'HELO school.test' 'MAIL FROM:<anna@school.test>' 'RCPT TO:<ssow@ssow.semail.test>' DATA \
+        'From: Anna <anna@school.test>' 'To: ssow@ssow.semail.test' 'Subject: Re: From one house to another' '' 'Somebody is.' 'Anna' . QUIT
     show_message "$demo_home/mnt/ssow/Maildir/new" '^Somebody is\.'
 }
 
@@ -140,17 +140,17 @@ talk() {
     demo_id=$(sed -nE 's/.*250 2\.0\.0 queued as ([0-9a-z]+).*/\1/p' "$demo_home/dialogue")
 }
 
-# show_message DIRECTORY PATTERN: the file there that has such a line, as soon as it is there.
+# show_message DIRECTORY PATTERN: on the first host, where volumes are mounted: the file there that has such a line, as soon as it is there.
 show_message() {
     local tries file=''
     for ((tries = 0; tries < 300; tries++)); do
-        file=$(grep -rls "$2" "$1" | head -n 1 || true)
+        file=$(nsenter -t "$house" -m grep -rls "$2" "$1" | head -n 1 || true)
         [ -z "$file" ] || break
         sleep 0.1
     done
     [ -n "$file" ] || fail_with_logs "the message is not in $1 after 30 seconds"
-    say "   $(stat -c '%n (%A, user %u, %s octets)' "$file")"
-    sed 's/^/   | /' "$file"
+    say "   $(nsenter -t "$house" -m stat -c '%n (%A, user %u, %s octets)' "$file")"
+    nsenter -t "$house" -m sed 's/^/   | /' "$file"
 }
 
 # show_way HOST: what the logs say of the message that was sent last: the outgoing session, the question for the MX, and how it left.

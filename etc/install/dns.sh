@@ -35,6 +35,10 @@ install_dns() {
     scratch_directory
     sed "s,@DOMAIN@,$zone,g; s,@KEY@,$bind_key,g; s,@FILE@,$file,g" "$root/etc/bind/semail.conf" > "$scratch/semail.conf"
     if ! is_bind_as_shipped "$zone"; then
+        if [ -n "$server" ] && has_zone "$zone"; then
+            thing ok "BIND's configuration is the admin's; named answers for $zone"
+            return
+        fi
         say "   BIND has a configuration of its own, which stays as it is. Put these lines into it, have named read it (rndc reconfig), and say"
         say "   semail config domain $zone; semail config dns-server 127.0.0.1"
         sed 's/^/   | /' "$scratch/semail.conf"
@@ -83,6 +87,13 @@ make_zone() {
     fi
     scratch_directory
     sed "s/@DOMAIN@/$zone/g; s/@HOSTNAME@/$hostname/g" "$root/etc/bind/zone" > "$scratch/zone"
+    # Mail from addresses right at the domain is signed too.
+    if ! "$libexec/semail" dkim show "$zone" > "$scratch/dkim" 2> /dev/null; then
+        "$libexec/semail" dkim create "$zone" > /dev/null
+        thing made "keys that sign mail from $zone"
+        "$libexec/semail" dkim show "$zone" > "$scratch/dkim"
+    fi
+    cat "$scratch/dkim" >> "$scratch/zone"
     # Another zone has the address of a name that is not in this one.
     if [ "$hostname" = "$zone" ] || [[ $hostname == *."$zone" ]]; then
         for address in "${addresses[@]}"; do
@@ -151,7 +162,7 @@ configure_bind() {
 # run_bind DOMAIN: named reads it, and answers. 1: named does not run, and it is said how it is started.
 run_bind() {
     local tries
-    if rndc status > /dev/null 2>&1; then
+    if is_bind_up 1; then
         # Only what is new is loaded; other zones go on.
         if [ "$bind_conf" -nt /run/named/semail-configured ] || ! has_zone "$1"; then
             rndc reconfig > /dev/null || fail 'named did not read its configuration: see its log'
@@ -163,8 +174,14 @@ run_bind() {
         systemctl --quiet enable --now named.service || fail 'named does not start: see journalctl -u named'
         thing made 'named.service enabled and started'
     else
+        # Where services may not be started like this, nothing comes of it.
         invoke-rc.d --quiet named start > /dev/null 2>&1 || true
-        thing made 'named started, if this host lets services start'
+        if is_bind_up 20; then thing made 'named started'; fi
+    fi
+    if ! is_bind_up 20; then
+        say '   named does not run, and nothing here starts it. Start it, and run this again:'
+        say '       service named start'
+        return 1
     fi
     for ((tries = 0; tries < 50; tries++)); do
         if has_zone "$1"; then
@@ -174,10 +191,17 @@ run_bind() {
         fi
         sleep 0.1
     done
-    if rndc status > /dev/null 2>&1; then fail "named runs and does not answer for $1 at 127.0.0.1: see its log"; fi
-    say '   named does not run, and nothing here starts it. Start it, and run this again:'
-    say '       service named start'
-    return 1
+    fail "named runs and does not answer for $1 at 127.0.0.1: see its log"
+}
+
+# is_bind_up TRIES: whether named listens to rndc, a tenth of a second apart.
+is_bind_up() {
+    local tries
+    for ((tries = $1; ; tries--)); do
+        if rndc status > /dev/null 2>&1; then return 0; fi
+        [ "$tries" -gt 1 ] || return 1
+        sleep 0.1
+    done
 }
 
 has_zone() { dig +short +time=1 +tries=1 +norecurse @127.0.0.1 "$1." SOA 2> /dev/null | grep -q '^[^;]'; }
@@ -197,6 +221,6 @@ remove_dns() {
             rm -f "$target"
             thing removed "$target"
         done
-        if rndc status > /dev/null 2>&1; then rndc reconfig > /dev/null || true; fi
+        if is_bind_up 1; then rndc reconfig > /dev/null || true; fi
     fi
 }

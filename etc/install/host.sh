@@ -8,6 +8,8 @@
 . "$root/etc/install/dns.sh"
 # shellcheck source=etc/install/containers.sh
 . "$root/etc/install/containers.sh"
+# shellcheck source=etc/install/webmail.sh
+. "$root/etc/install/webmail.sh"
 
 home=/var/lib/semail
 settings=/etc/semail
@@ -21,7 +23,7 @@ ask_group='semail-ask'
 declare -A stages=(
     [inbound]='tcp-accept smtpd-session' [outbound]='tcp-accept smtpd-session' [outbound-tls]='tcp-accept tls-wrap smtpd-session'
     [outbound-local]='tcp-accept smtpd-session' [auth]='tcp-accept' [directory]='' [qrunner]='qrunner maildir-deliver remote-relay dkim-sign' [export]='tcp-accept'
-    [provision]='provision'
+    [provision]='provision' [portal]='portal'
 )
 # The sendmail command, where programs expect it, and its other name. What is there already may be another's, and stays.
 sendmail_links=(/usr/sbin/sendmail /usr/local/sbin/sendmail /usr/local/bin/mailq)
@@ -43,6 +45,7 @@ install_host() {
     wanted directory && step 'Directory of users' install_directory
     wanted dns && step 'DNS' install_dns
     wanted containers && install_containers
+    wanted webmail && step 'Web pages and webmail' install_webmail ${with_imap:+--with-imap}
     step 'Services' make_services
     if [ "$changes" = 0 ]; then say 'Nothing was changed.'; else say "$changes things were made or changed."; fi
     say 'Next: semail mailbox create OWNER ADDRESS gives somebody a mailbox; semail doctor looks whether all is well; man semail explains.'
@@ -364,6 +367,7 @@ await_services() {
 uninstall_host() {
     kept=()
     services+=("$directory_service")
+    step 'Web pages and webmail' uninstall_webmail
     step 'Services' remove_services
     step 'Containers and SSH' uninstall_containers
     step 'Volumes' unmount_volumes

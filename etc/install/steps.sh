@@ -2,8 +2,8 @@
 # Read by install.sh, which sets $root (the repository) and $usage.
 # shellcheck shell=bash disable=SC2034,SC2154
 
-programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail courier-auth domain-check maildir-export provision semail)
-services=(inbound outbound outbound-tls outbound-local auth qrunner export provision)
+programs=(tcp-accept tls-wrap smtpd-session auth-check checkpassword-ldap qrunner maildir-deliver remote-relay dkim-sign sendmail courier-auth domain-check maildir-export provision portal semail)
+services=(inbound outbound outbound-tls outbound-local auth qrunner export provision portal)
 
 # -- words -------------------------------------------------------------------
 

@@ -24,6 +24,8 @@ install_webmail() {
     put_webmail_files "$imap"
     divert_sendit
     configure_apache "$imap"
+    # Found over TLS, the portal believes Apache about its visitors.
+    [ -n "$(setting portal-url)" ] || set_setting portal-url "https://$(web_host)/"
     [ -n "$(setting webmail-url)" ] || set_setting webmail-url "https://$(web_host)/mail"
     services+=(courier-auth webmail)
     stages[courier-auth]='tcp-accept courier-auth'
