@@ -152,4 +152,4 @@ def samples():
 def large(megabytes=50):
     """An attachment of so many megabytes."""
     content = bytes(range(256)) * (4096 * megabytes)
-    return Sample("large", head("large")[:-1] + multipart("mixed", "L", "Content-Type: text/plain\n\nlarge one follows", attachment("application/octet-stream", "large.bin", content)), ("large one follows", "large.bin"))
+    return Sample("large", head("large")[:-1] + multipart("mixed", "L", "Content-Type: text/plain\n\nlarge one follows", attachment("application/octet-stream", "large.bin", content)), ("large one follows",))
