@@ -1,16 +1,18 @@
 """Webmail: what install_webmail makes, who gets in, and a person at a browser. Chromium, Apache, SqWebMail, slapd and all of SEMail's services."""
 
+import email
+import email.policy
+import hashlib
 import os
 import re
 import subprocess
 
 import pytest
 
-from machine import REPOSITORY
-from semailtest import await_true, fields_of, split_message
+from semailtest import await_true
 from webmaillab import HOME, HOST, LIBEXEC, PASSWORDS, Webmail
 
-SHOTS = REPOSITORY / ".build/webmail-shots"
+SUBJECT = "Réunion d’été à Évry – 中文 ✓"
 
 
 @pytest.fixture(scope="module")
@@ -37,15 +39,14 @@ def test_story(clean, width):
     # Neither a second copy of anything, nor less.
     assert [len(clean.files(owner, folder)) for owner, folder in (("ssow", ""), ("ssow", ".Sent"), ("xredon", ".Sent"), ("xredon", ".Trash"))] == [1, 1, 1, 1]
     [answer] = [clean.message("ssow", name) for name in clean.files("ssow")]
-    header, _ = split_message(answer)
-    fields = {name.lower(): value.partition(b":")[2] for name, value in fields_of(header)}
-    assert b"xredon@semail.test" in fields["from"] and b"ssow@semail.test" in fields["to"] and fields["subject"].strip().startswith(b"Re: =?utf-8?") and "message-id" in fields and "in-reply-to" in fields, header
+    message = email.message_from_bytes(answer, policy=email.policy.default)
+    assert (message["from"], message["to"], " ".join(message["subject"].split())) == ("xredon@semail.test", "ssow@semail.test", f"Re: {SUBJECT}")
+    assert message["message-id"] and message["in-reply-to"]
 
 
 def test_samples_in_a_browser(clean):
     """Messages that break mail programs, each opened in Chromium: shown or refused in words; no script runs, nothing is loaded from elsewhere."""
     import webmailsamples
-    clean.run(["mkdir", "-p", "/tmp/samples"], check=True)
     for sample in webmailsamples.samples():
         clean.deliver("ssow", sample.message)
     clean.browse("samples", 1200)
@@ -95,6 +96,19 @@ def test_not_open(clean):
     # Somebody of the directory who has no mailbox at all.
     assert "The mailbox is not open" in login(clean, "star*", "s") and "because=none" in clean.log("courier-auth")
     assert "not open" not in login(clean, "bare", "wrong")
+
+
+def test_suspended_while_signed_in(clean):
+    """The next page says so."""
+    base = session(clean, "xredon")
+    assert "Inbox" in clean.curl(base + "&form=folders").stdout
+    state = f"{HOME}/mailboxes/xredon@semail.test"
+    clean.run(["sed", "-i", "s/^state .*/state suspended/", state], check=True)
+    try:
+        assert "The mailbox is not open" in clean.curl(base + "&form=folders").stdout
+    finally:
+        clean.run(["sed", "-i", "s/^state .*/state active/", state], check=True)
+    assert "Inbox" in clean.curl(base + "&form=folders").stdout
 
 
 def test_directory_down(clean):
@@ -154,6 +168,60 @@ def test_refused_recipient(clean):
     base = session(clean)
     answer = compose(clean, base, headerto="nobody@semail.test", headersubject="lost?")
     assert "Your message has been sent" not in answer and len(clean.files("ssow", ".Sent")) == 0 and len(clean.files("ssow", ".Drafts")) == 1
+
+
+def test_large(clean):
+    """An attachment of 50 MB is shown as such and saved whole."""
+    import webmailsamples
+    sample = webmailsamples.large(50)
+    clean.deliver("ssow", sample.message)
+    base = session(clean)
+    # SqWebMail takes up what is new when it counts.
+    clean.curl(base + "&form=folders")
+    assert "large" in clean.curl(base + "&form=folder&pos=0").stdout
+    page = clean.curl(base + "&form=readmsg&pos=0").stdout
+    for words in sample.shows:
+        assert words in page
+    [part] = set(re.findall(r"form=fetch&amp;pos=0&amp;mimeid=([\d.]+)&amp;download=1", page))
+    command = clean.command(["sh", "-c", 'curl -sk --max-time 120 "$0" | sha256sum', f"{base}&form=fetch&pos=0&mimeid={part}&download=1"])
+    got = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout.split()[0].decode()
+    assert got == hashlib.sha256(bytes(range(256)) * (4096 * 50)).hexdigest()
+
+
+def attach(webmail, base, megabytes):
+    """A draft with a file of so many megabytes: (the page after the upload, the fields to send it)."""
+    page = webmail.curl(base + "&form=newmsg&newmsg=1").stdout
+    token = re.search(r'name="msgtoken" value="([^"]*)"', page)[1]
+    words = []
+    for name, value in {"folder": "INBOX", "form": "donewmsg", "pos": "", "msgtoken": token, "headerfrom": "ssow@semail.test", "headerto": "xredon@semail.test", "headersubject": f"{megabytes} MB", "message": "see there", "fcc": "1", "doattachments": "1"}.items():
+        words += ["--data-urlencode", f"{name}={value}"]
+    page = webmail.curl("-L", *words, base.partition("?")[0]).stdout
+    fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
+    webmail.run(["sh", "-c", f"head -c {megabytes << 20} /dev/urandom > /tmp/file.bin"], check=True)
+    forms = [word for name, value in fields.items() for word in ("-F", f"{name}={value}")]
+    page = webmail.curl("-L", *forms, "-F", "uploadfile=@/tmp/file.bin", "-F", "upload=1", base.partition("?")[0]).stdout
+    # Each page has a token of its own: what is sent twice is sent once.
+    fields.update(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
+    return page, [word for name, value in fields.items() for word in ("-F", f"{name}={value}")]
+
+
+@pytest.mark.parametrize("megabytes, outcome", [(20, "sent"), (45, "kept"), (80, "refused")])
+def test_attachments_that_are_large(clean, megabytes, outcome):
+    """20 MB go; 45 MB are more than the setting message-size once they are text, and stay a draft; 80 MB are not taken up at all."""
+    base = session(clean)
+    page, forms = attach(clean, base, megabytes)
+    assert ("file.bin" in page) == (outcome != "refused"), page[-1500:]
+    if outcome == "refused":
+        return
+    answer = clean.curl("-L", *forms, "-F", "sendmsg=1", "-F", "fcc=1", base.partition("?")[0]).stdout
+    assert ("Your message has been sent" in answer) == (outcome == "sent"), answer[-1500:]
+    if outcome == "sent":
+        assert await_true(lambda: len(clean.files("xredon")) == 1, 60)
+        message = email.message_from_bytes(clean.message("xredon", clean.files("xredon")[0]), policy=email.policy.default)
+        [part] = message.iter_attachments()
+        assert hashlib.sha256(part.get_content() if isinstance(part.get_content(), bytes) else b"").hexdigest() == clean.run(["sha256sum", "/tmp/file.bin"]).stdout.split()[0]
+    else:
+        assert clean.files("xredon") == [] and len(clean.files("ssow", ".Drafts")) == 1
 
 
 # -- Apache -----------------------------------------------------------------------------

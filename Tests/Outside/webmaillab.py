@@ -33,7 +33,9 @@ ln -sfn {build} $root/.build/release
 . $root/etc/install/steps.sh
 . $root/etc/install/host.sh
 . $root/etc/install/webmail.sh
-[[ " ${{programs[*]}} " = *' courier-auth '* ]] || programs+=(courier-auth)
+# Not the portal: here another stands in its place, which says what it was asked.
+programs=($(for name in "${{programs[@]}}"; do [ $name = portal ] || echo $name; done))
+services=($(for name in "${{services[@]}}"; do [ $name = portal ] || echo $name; done))
 getent group semail-ask > /dev/null || groupadd --system semail-ask
 for name in ${{users[@]}} semail-portal; do getent passwd $name > /dev/null || useradd --system --user-group $name; done
 {words}

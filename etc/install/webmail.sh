@@ -3,6 +3,9 @@
 # Read by install.sh, after host.sh.
 # shellcheck shell=bash disable=SC2034,SC2154
 
+# shellcheck source=etc/install/courier.sh
+. "$root/etc/install/courier.sh"
+
 webmail_packages=(apache2 sqwebmail courier-authdaemon)
 imap_packages=(courier-imap)
 webmail_user=semail-courier
@@ -15,6 +18,7 @@ install_webmail() {
     local name imap=''
     # What was asked for once stays.
     if [ "${1-}" = --with-imap ] || [ -e /etc/sv/semail-imap ]; then imap=yes; fi
+    check_web_ports ${imap:+993}
     silence_courier "${webmail_packages[@]}" ${imap:+"${imap_packages[@]}"}
     make_webmail_user
     put_webmail_files "$imap"
@@ -32,41 +36,21 @@ install_webmail() {
     fi
 }
 
-# silence_courier PACKAGE...: installs them; of what they start, nothing is needed: courier-auth sits at authdaemond's socket, and runit
-# starts SqWebMail's daemon and couriertcpd.
-silence_courier() {
-    local name found
-    found=$(holders_of_port 993 | head -n 1)
-    packages "$@"
-    for name in sqwebmail courier-authdaemon courier-imap courier-imap-ssl; do
-        [ -e "/etc/init.d/$name" ] || [ -e "/lib/systemd/system/$name.service" ] || continue
-        if is_courier_off "$name"; then
-            thing ok "$name of Debian is off"
-            continue
-        fi
-        # courier-imap that ran before serves somebody.
-        case $name in courier-imap*) [ -z "$found" ] || fail "port 993 is in use by $found: stop it, and see that it does not start again, then run this again" ;; esac
-        if [ -d /run/systemd/system ]; then
-            systemctl --quiet disable --now "$name.service" > /dev/null 2>&1 || true
-        else
-            "/etc/init.d/$name" stop > /dev/null 2>&1 || true
-        fi
-        update-rc.d "$name" disable > /dev/null 2>&1 || true
-        thing changed "$name of Debian is off: SEMail's own services take its place"
+# check_web_ports [PORT]: those of the web are Apache's or free; that of IMAP is courier-imap's, if it is ours.
+check_web_ports() {
+    local port holder pid program
+    for port in 80 443 "$@"; do
+        while read -r holder; do
+            pid=${holder##*process }
+            program=$(readlink "/proc/${pid%)}/exe" 2> /dev/null || true)
+            case $port:$program in
+            80:/usr/sbin/apache2 | 443:/usr/sbin/apache2) ;;
+            993:/usr/sbin/couriertcpd) [ -e /etc/sv/semail-imap ] || fail "port 993 is in use by $holder, which serves others: stop it, and see that it does not start again, then run this again" ;;
+            *) fail "port $port is in use by $holder: stop it, and see that it does not start again, then run this again" ;;
+            esac
+        done < <(holders_of_port "$port")
     done
-}
-
-is_courier_off() {
-    local pid
-    case $1 in
-    sqwebmail) pid=/run/courier/sqwebmaild.pid ;;
-    courier-authdaemon) pid=/run/courier/authdaemon/pid ;;
-    courier-imap) pid=/run/courier/imapd.pid ;;
-    courier-imap-ssl) pid=/run/courier/imapd-ssl.pid ;;
-    esac
-    if [ -s "$pid" ] && kill -0 "$(cat "$pid")" 2> /dev/null; then return 1; fi
-    if [ -d /run/systemd/system ] && systemctl --quiet is-enabled "$1.service" > /dev/null 2>&1; then return 1; fi
-    [ -z "$(find /etc/rc2.d -name "S[0-9][0-9]$1" 2> /dev/null)" ]
+    thing ok "ports 80, 443${1:+ and $1}: free, or ours"
 }
 
 # It may ask at run/auth, and is nothing else.

@@ -1,0 +1,152 @@
+"""Those who are at one Maildir at the same time, for test_webmail_maildir.py. Run within the machine that webmaillab.py makes.
+
+    python3 webmailactors.py deliver OWNER COUNT       a sender, at port 25
+    python3 webmailactors.py web OWNER PASSWORD         one look through the inbox with SqWebMail: moves and deletes
+    python3 webmailactors.py mutt OWNER                  the same with mutt, as the mailbox's user
+
+What is to become of a message stands in its subject: plain, kill (mutt deletes it), flag (mutt flags it), mutt-move (mutt moves it to the folder
+moved), web-move (SqWebMail moves it to the folder kept), web-trash (SqWebMail deletes it: into Trash).
+"""
+
+import html
+import os
+import pty
+import re
+import select
+import smtplib
+import ssl
+import subprocess
+import sys
+import time
+import urllib.parse
+import urllib.request
+
+KINDS = ("plain", "kill", "flag", "mutt-move", "web-move", "web-trash")
+SITE = "https://mail.semail.test"
+HOME = "/var/lib/semail"
+
+
+def deliver(owner, count, first=0):
+    client = None
+    for number in range(int(first), int(first) + int(count)):
+        if number % 50 == 0 or client is None:
+            client and client.quit()
+            client = smtplib.SMTP("127.0.0.2", 25, "client.test", timeout=60)
+        kind = KINDS[number % len(KINDS)]
+        text = f"From: a@elsewhere.test\nTo: {owner}@semail.test\nSubject: {kind} {number}\nMessage-ID: <{number}@elsewhere.test>\n\nnumber {number}\n" + "text\n" * (number % 200)
+        client.sendmail("a@elsewhere.test", f"{owner}@semail.test", text)
+        # The others need time to look in between.
+        time.sleep(0.08)
+    client.quit()
+
+
+class Web:
+    def __init__(self, user, password):
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        self.opener = urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+        answer = self.opener.open(SITE + "/mail", urllib.parse.urlencode({"username": user, "password": password, "inpublic": "1", "do.login": "1"}).encode(), timeout=60)
+        assert "form=folders" in answer.url, answer.read()[:2000]
+        self.base = answer.url.partition("?")[0]
+
+    def get(self, **fields):
+        return self.opener.open(f"{self.base}?{urllib.parse.urlencode(fields)}", timeout=120).read().decode("utf-8", "replace")
+
+    def post(self, **fields):
+        return self.opener.open(self.base, urllib.parse.urlencode(fields).encode(), timeout=120).read().decode("utf-8", "replace")
+
+    def make_folder(self, name):
+        if f"INBOX.{name}" not in self.get(folder="INBOX", form="folders"):
+            self.post(folder="INBOX", form="folders", foldername=name, **{"do.create": "1"})
+
+    def rows(self, folder, position):
+        """[(number in the folder, file, subject)] of one page."""
+        page = self.get(folder=folder, form="folder", pos=position)
+        found = []
+        for row in re.findall(r'<tr class="folder-index-bg-\d" id="row\d+">.*?</tr>', page, re.DOTALL):
+            file = re.search(r'name="MOVEFILE-(\d+)" value="([^"]*)"', row)
+            subject = re.search(r'class="message-subject">(.*?)</td>', row, re.DOTALL)
+            if file and subject and "disabled" not in row:
+                found.append((int(file[1]), html.unescape(file[2]), html.unescape(re.sub(r"<[^>]*>", "", subject[1])).replace("\xa0", " ").strip()))
+        return page, found
+
+    def act(self):
+        """Through all pages once; how many were moved or deleted."""
+        done, position = 0, 0
+        while True:
+            page, rows = self.rows("INBOX", position)
+            for kind, target in (("web-move", "INBOX.kept"), ("web-trash", None)):
+                chosen = [(number, file) for number, file, subject in rows if subject.startswith(kind)]
+                if not chosen:
+                    continue
+                fields = {"folder": "INBOX", "form": "folderdel", "pos": str(position)}
+                for number, file in chosen:
+                    fields[f"MOVE-{number}"], fields[f"MOVEFILE-{number}"] = "1", file
+                fields.update({"moveto": target, "cmdmove": "1"} if target else {"cmddel": "1"})
+                self.post(**fields)
+                done += len(chosen)
+            if rows:
+                self.get(folder="INBOX", form="readmsg", pos=rows[0][0])
+            after = re.search(rf"form=folder&amp;pos=({position + 10})\b", page)
+            if not after:
+                return done
+            position += 10
+
+
+def web(owner, password):
+    site = Web(owner, password)
+    site.make_folder("kept")
+    site.make_folder("moved")
+    done = 0
+    # What is moved away makes the others change their places: until a look from the first page to the last finds nothing to do.
+    for _ in range(20):
+        acted = site.act()
+        done += acted
+        if not acted:
+            break
+    for folder in ("INBOX", "INBOX.kept", "INBOX.Trash", "INBOX.moved"):
+        # What was moved away goes when the folder is opened next.
+        site.get(folder=folder, form="folder", pos=0)
+    print(done)
+
+
+def mutt(owner):
+    maildir = f"{HOME}/mnt/{owner}/Maildir"
+    status = os.stat(maildir)
+    settings = "/tmp/muttrc"
+    with open(settings, "w") as file:
+        file.write(f"set mbox_type=Maildir folder={maildir} spoolfile={maildir} delete=yes move=no quit=yes confirmappend=no confirmcreate=no wait_key=no check_new=yes mark_old=no\n"
+                   f"set header_cache= record= postponed= read_inc=0 write_inc=0 beep=no sleep_time=0 auto_tag=no save_empty=yes\n")
+    # One after the other: what finds nothing drops the keys behind it.
+    for keys in (r"<delete-pattern>~s kill<enter>", r"<tag-pattern>~s flag<enter><tag-prefix-cond><set-flag>!<end-cond>", rf"<tag-pattern>~s mutt-move<enter><tag-prefix-cond><save-message><kill-line>{maildir}/.moved<enter><end-cond>"):
+        run_mutt(status, settings, maildir, keys + "<sync-mailbox><quit>")
+
+
+def run_mutt(status, settings, maildir, keys):
+    command = ["setpriv", "--reuid", str(status.st_uid), "--regid", str(status.st_gid), "--clear-groups", "env", "TERM=xterm", "HOME=/tmp", "LC_ALL=C.UTF-8", "mutt", "-n", "-F", settings, "-f", maildir, "-e", f'push "{keys}"']
+    pid, terminal = pty.fork()
+    if pid == 0:
+        os.execvp(command[0], command)
+    shown, end, leave = b"", time.monotonic() + 120, time.monotonic() + 1.5
+    while time.monotonic() < end:
+        if time.monotonic() > leave:
+            os.write(terminal, b"\x07q")
+            leave += 1
+        if not select.select([terminal], [], [], 0.2)[0]:
+            continue
+        try:
+            more = os.read(terminal, 65536)
+        except OSError:
+            break
+        if not more:
+            break
+        shown = (shown + more)[-4000:]
+    else:
+        os.kill(pid, 9)
+    _, code = os.waitpid(pid, 0)
+    if code != 0:
+        sys.exit(f"mutt has ended with {code}: {shown!r}")
+
+
+if __name__ == "__main__":
+    globals()[sys.argv[1]](*sys.argv[2:])
