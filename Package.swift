@@ -90,9 +90,12 @@ let package = Package(
             // Pages, style and script are part of the program.
             resources: [.embedInCode("Templates"), .embedInCode("Static")],
             swiftSettings: settings,
+            // As semail's; and not where tests are linked with it, whose own libraries are dynamic.
             linkerSettings: [
-                .unsafeFlags(["-static-stdlib", "-use-ld=lld"]), .linkedLibrary("_FoundationCollections"), .linkedLibrary("_FoundationCShims"),
-                .linkedLibrary("CoreFoundation"), .linkedLibrary("_FoundationICU"), .linkedLibrary("swiftSynchronization"),
+                .unsafeFlags(["-static-stdlib", "-use-ld=lld"], .when(configuration: .release)),
+                .linkedLibrary("_FoundationCollections", .when(configuration: .release)), .linkedLibrary("_FoundationCShims", .when(configuration: .release)),
+                .linkedLibrary("CoreFoundation", .when(configuration: .release)), .linkedLibrary("_FoundationICU", .when(configuration: .release)),
+                .linkedLibrary("swiftSynchronization", .when(configuration: .release)),
             ]),
 
         .testTarget(name: "MailTests", dependencies: ["Mail"], swiftSettings: settings),
@@ -103,6 +106,7 @@ let package = Package(
         .testTarget(name: "DKIMTests", dependencies: ["DKIM"], swiftSettings: settings),
         .testTarget(name: "DNSTests", dependencies: ["DNS"], swiftSettings: settings),
         .testTarget(name: "ProvisioningTests", dependencies: ["Provisioning", "Control", "Mail", "Unix"], swiftSettings: settings),
+        .testTarget(name: "PortalTests", dependencies: ["portal", "Queue"], swiftSettings: settings),
         .testTarget(name: "ArchitectureTests", swiftSettings: settings),
     ]
 )

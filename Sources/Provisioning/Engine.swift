@@ -146,6 +146,12 @@ public struct Engine: Sendable {
             answer = try socket.call("POST", "\(path(owner))/start", limitSeconds: 120)
         }
         guard answer.isDone || answer.status == 304 else { throw refusal("start", owner, answer) }
+        // The firewall goes by the bridge's name. An engine that gives it another, or has it in another network than ours, is none for us.
+        let interfaces = String(decoding: try Path.contents("/proc/net/dev"), as: UTF8.self)
+        guard interfaces.split(separator: "\n").contains(where: { $0.drop(while: { $0 == " " }).hasPrefix(Engine.bridge + ":") }) else {
+            _ = try socket.call("POST", "\(path(owner))/stop?t=1", limitSeconds: 60)
+            throw ProvisioningError("the engine of containers at \(settings.socket) has no bridge \(Engine.bridge) on this host, by which the firewall knows containers: use Docker, or Podman 4 or newer, of this host")
+        }
     }
 
     /// What the settings say by now holds at once, for containers that run too.

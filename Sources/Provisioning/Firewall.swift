@@ -6,12 +6,14 @@ public enum Firewall {
     /// Puts both tables in force in one step, in place of what they were.
     static func load(_ network: ContainerNetwork) throws {
         let nft = try Tool("nft")
-        let result = try nft.run(["-f", "-"], input: Array(rules(network).utf8))
+        // Not every kernel can tell rules the name of a bridge; where one cannot, the addresses alone have to do.
+        var result = try nft.run(["-f", "-"], input: Array(rules(network, namesBridges: true).utf8))
+        if !result.isDone { result = try nft.run(["-f", "-"], input: Array(rules(network, namesBridges: false).utf8)) }
         guard result.isDone else { throw ProvisioningError("the firewall of the containers cannot be put in force: nft says: \(result.errors.split(whereSeparator: \.isNewline).first ?? "nothing")") }
     }
 
     /// For nft -f. Established is what this host has begun (SSH into a container) and the answers of the Internet.
-    public static func rules(_ network: ContainerNetwork) -> String {
+    public static func rules(_ network: ContainerNetwork, namesBridges: Bool) -> String {
         """
         table inet semail
         delete table inet semail
@@ -49,10 +51,11 @@ public enum Firewall {
         table bridge semail
         delete table bridge semail
         table bridge semail {
-            # Between containers nothing passes: this is where a bridge hands on what comes in at one port and leaves by another. (The name of
-            # the bridge can be asked for on some kernels only; these addresses are on no other. Containers have no IPv6.)
+            # Between containers nothing passes: this is where a bridge hands on what comes in at one port and leaves by another. These
+            # addresses are on no other bridge.
             chain forward {
                 type filter hook forward priority 0; policy accept;
+                \(namesBridges ? "meta ibrname \"\(Engine.bridge)\" drop" : "")
                 ip saddr \(network.text) drop
                 arp saddr ip \(network.text) drop
             }

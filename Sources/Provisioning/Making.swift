@@ -45,7 +45,15 @@ public struct Making: Sendable {
             try register.complete(wish.address, mailbox)
             return .wasThere(mailbox)
         }
-        if let outcome = try resume(wish.address, owner: wish.owner, report: report) { return outcome }
+        do {
+            // Sooner than at the step that needs it: then there is nothing to take back.
+            try requireName(wish)
+            if let outcome = try resume(wish.address, owner: wish.owner, report: report) { return outcome }
+        } catch let error as ProvisioningError where error.refusal == .domainTaken {
+            // No other try would make the name free. Mail that was kept from an earlier mailbox stays.
+            _ = try Unmaking(home).run(wish.address, owner: wish.owner, keepingMail: true)
+            throw error
+        }
         guard let (listed, inner) = try register.mailbox(of: wish.owner), inner == nil, let mailbox = listed.mailbox else {
             throw ProvisioningError("\(wish.address.text) has been removed while it was made", .noMailbox)
         }
@@ -71,6 +79,14 @@ public struct Making: Sendable {
         if mailbox.keep.isOwnDomain, try !DomainProof(home).isGiven(address) { return .waiting(mailbox) }
         try timed(.publish, report) { try MailboxRegister(home).publish(address) }
         return .made(mailbox)
+    }
+
+    /// A subdomain that the zone has for something else is refused. A server that does not answer is no reason to wait here.
+    private func requireName(_ wish: Wish) throws {
+        guard let mailbox = try MailboxRegister(home).mailbox(of: wish.owner)?.listed.mailbox, mailbox.keep.zone != nil else { return }
+        do { try Zone.open(home, zone: mailbox.keep.zone)?.require(wish.address, owner: wish.owner) } catch let error as ProvisioningError {
+            if error.refusal != nil { throw error }
+        }
     }
 
     private func makeContainer(_ mailbox: Mailbox, _ address: Address) throws {

@@ -33,9 +33,18 @@ public struct Zone: Sendable {
         if try server.update(made.whereFree) == .made { return }
         // Somebody's it is: this owner's, if an earlier try came as far as this.
         let before = try marked(subdomain)
-        guard before.owner == made.mark, try server.update(made.whereOurs(insteadOf: before.keys)) == .made else {
-            throw ProvisioningError("\(subdomain) is in the zone \(name) already, and not as a mailbox of \(owner): choose another name", .domainTaken)
-        }
+        guard before.owner == made.mark, try server.update(made.whereOurs(insteadOf: before.keys)) == .made else { throw taken(subdomain, owner) }
+    }
+
+    /// Throws if the owner cannot have the name: something else is there, or beneath it.
+    public func require(_ address: Address, owner: String) throws {
+        let owner = try Name.owner(owner)
+        guard let subdomain = try subdomain(address.domainText), try !isFree(subdomain) else { return }
+        if try marked(subdomain).owner != SubdomainRecords(subdomain, owner: owner, keys: [], at: records).mark { throw taken(subdomain, owner) }
+    }
+
+    private func taken(_ subdomain: String, _ owner: String) -> ProvisioningError {
+        ProvisioningError("\(subdomain) is in the zone \(name) already, and not as a mailbox of \(owner): choose another name", .domainTaken)
     }
 
     /// Takes away what `add` made at a subdomain, and nothing else. That there is nothing to take away is well.

@@ -10,9 +10,9 @@ struct ZoneServer: Sendable {
         case unfulfilled
     }
 
-    /// A server that is away shall not keep a person waiting: three tries of a second, and a bound for those that accept and say nothing.
-    private static let timing = ["-t", "5", "-u", "1", "-r", "2"]
-    private static let limitSeconds = 10
+    /// A server that is away is known at once, or after three tries of a second; one that is merely slow has ten seconds.
+    private static let timing = ["-t", "10", "-u", "1", "-r", "2"]
+    private static let limitSeconds = 15
 
     private let address: String
     private let port: UInt16

@@ -35,6 +35,13 @@ class Engine:
         self.host, self.directory = host, Path(directory)
         self.socket = self.directory / "engine.sock"
         self._process = None
+        # A file system of its own for all those small files: it goes with one.
+        image, data = self.directory / "data.image", self.directory / "data"
+        with open(image, "wb") as file:
+            file.truncate(6 << 30)
+        subprocess.run([tool("mkfs.ext4"), "-q", "-F", "-m0", image], check=True)
+        data.mkdir()
+        host.run("mount", "-o", "loop", image, data)
 
     def start(self):
         script = ('root=$1; . "$root/etc/install/steps.sh"; . "$root/etc/install/containers.sh"\n'
@@ -62,11 +69,14 @@ class Engine:
 
     def kill(self):
         """As a power cut does."""
+        pid = self._process.pid
         self._process.kill()
         self._process.wait()
         self._process.stdout.close()
         self._process = None
         assert await_true(lambda: not self.processes(), 20), self.processes()
+        # What a start of the host would clear: control groups that are empty now.
+        subprocess.run([tool("find"), "/sys/fs/cgroup", "-depth", "-type", "d", "-path", f"*/semail-{pid}*", "-exec", "rmdir", "{}", "+"], stderr=subprocess.DEVNULL)
 
     def processes(self):
         """Command lines of all that run from this engine's directory."""
@@ -96,15 +106,44 @@ class Engine:
         return done
 
 
+class Podman(Engine):
+    """Podman's service, which speaks as Docker does, in the network and mounts of a host."""
+
+    def start(self):
+        # What is below Debian's own settings here: the limits that tests may set, and no systemd.
+        conf = self.directory / "containers.conf"
+        conf.write_text('[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=10000:10000"]\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
+                        '[network]\nnetwork_backend = "netavark"\n')
+        for name in ("podman", "runc"):
+            tool(name)
+        self.host.run("mount", "--make-rshared", "/")
+        script = ('mount -t proc proc /proc\nmount -t tmpfs -o mode=0755 engine /run\nexec tini -s -- podman --root "$1/data" --runroot /run/containers --storage-driver overlay '
+                  '--cgroup-manager cgroupfs --runtime runc system service --time 0 "unix://$1/engine.sock"')
+        self.socket.unlink(missing_ok=True)
+        with open(self.directory / "log", "ab") as log:
+            self._process = self.host.spawn(["unshare", "--pid", "--mount", "--propagation", "slave", "--fork", "--kill-child=KILL", "sh", "-euc", script, "sh", self.directory],
+                                            stdout=subprocess.PIPE, stderr=log, env={**os.environ, "CONTAINERS_CONF": str(conf)})
+        assert await_true(self.socket.exists, 20, 0.05), self.log()
+        return self
+
+    def stop(self):
+        """It has no part in the lives of containers: they end with its processes."""
+        if self._process:
+            self._process.kill()
+            self._process.wait()
+            self._process.stdout.close()
+            self._process = None
+
+
 class Containers(Site):
     """See the head of this file."""
 
-    def __init__(self, network, owners=(), **options):
+    def __init__(self, network, owners=(), engine=Engine, **options):
         self.engine, self._sshd, self.keys = None, None, {}
         super().__init__(network, owners=(), **options)
         try:
             self.directory.joinpath("engine").mkdir(mode=0o711)
-            self.engine = Engine(self.host, self.directory / "engine").start()
+            self.engine = engine(self.host, self.directory / "engine").start()
             self.engine.build_image()
             self.control("container-engine", self.engine.socket)
             self.control("container-network", NETWORK)
@@ -186,8 +225,10 @@ class Containers(Site):
         (place / "semail.conf").write_text(part)
         subprocess.run([tool("ssh-keygen"), "-q", "-t", "ed25519", "-N", "", "-f", place / "host"], check=True)
         (place / "sshd_config").write_text(f"Include {place}/semail.conf\nListenAddress 127.0.0.1:2222\nHostKey {place}/host\nPidFile none\nUsePAM no\n"
+                                           # The home of a test is in /tmp, which is everybody's.
+                                           "StrictModes no\n"
                                            "PasswordAuthentication no\nX11Forwarding yes\nSubsystem sftp internal-sftp\n")
-        for name, line in (("passwd", f"semail-ssh:x:61040:61040::/nonexistent:{door}"), ("shadow", "semail-ssh:*:19000:0:99999:7:::"), ("group", "semail-ssh:x:61040:"),
+        for name, line in (("passwd", f"semail-ssh:x:61040:61040::/:{door}"), ("shadow", "semail-ssh:*:19000:0:99999:7:::"), ("group", "semail-ssh:x:61040:"),
                            ("passwd", "sshd:x:61041:65534::/run/sshd:/usr/sbin/nologin")):
             changed = place / name
             if not changed.exists():

@@ -607,15 +607,14 @@ def test_what_it_must_not_it_cannot(guard):
 # -- guessing ---------------------------------------------------------------
 
 def test_answers_become_slow_and_then_there_are_none(guard):
-    seconds = []
-    for number in range(4):
+    for number, pause in enumerate((0, 1, 2, 4)):
         result = guard("wrong", options=["-l", 4])
         assert result.answer == "no" and f"failures={number + 1}\n" in result.stderr.decode()
-        seconds.append(round(result.seconds))
-    assert seconds == [0, 1, 2, 4]
+        # On a busy machine it takes longer, and never less.
+        assert pause <= result.seconds < pause + 2
     for password in ("wrong", "right"):
         result = guard(password, options=["-l", 4])
-        assert result.answer.startswith("slow ") and 1 <= int(result.answer.split()[1]) <= 7200 and result.seconds < 1
+        assert result.answer.startswith("slow ") and 1 <= int(result.answer.split()[1]) <= 7200 and result.seconds < 3
         assert "auth-check: info: slowed client=192.0.2.1 user=ssow seconds=" in result.stderr.decode()
     assert len(guard.asked) == 4
     # Who is refused unasked is not counted: else one who tries on would never get in.

@@ -4,8 +4,10 @@
 import pytest
 
 from machine import Machine, await_true
-from test_install import DOMAIN, HOME, INSTALL, is_greeted, logs, states, supervise
+from test_install import DOMAIN, HOME, is_greeted, logs, states, supervise
 
+# What else there is to install has tests of its own.
+INSTALL = ["./install.sh", "--domain", DOMAIN, "--without", "dns", "--without", "containers", "--without", "webmail"]
 SUFFIX = "dc=semail,dc=example"
 BASE = f"ou=Personnes,{SUFFIX}"
 SERVICE = "/etc/sv/semail-directory"
@@ -171,3 +173,28 @@ def test_a_database_that_was_not_finished_is_made_anew():
         assert made[f"{HOME}/directory: {SUFFIX}"] == made[f"ldap-base is {BASE}"] == "made"
         assert machine.listing(f"{HOME}/directory").keys() == {f"{HOME}/directory", f"{HOME}/directory/db", f"{HOME}/directory/db/data.mdb", f"{HOME}/directory/db/lock.mdb"}
         machine.run(["semail", "user", "add", "anna", "--name", "Anna", "--generate"], check=True)
+
+
+CUT_SHORT = """
+rm -rf /var/lib/semail/directory/* /etc/semail/slapd.conf /etc/semail/ldap-*
+"$@" > /tmp/log 2>&1 < /dev/null &
+pid=$!
+while ! grep -q '^Directory of users' /tmp/log; do sleep 0.01; done
+sleep "$DELAY"
+kill -KILL $pid 2> /dev/null || true
+wait $pid || true
+"""
+
+
+def test_an_installation_that_is_killed_there_is_completed_by_the_next():
+    with Machine() as machine:
+        machine.run(INSTALL, check=True, timeout=1800)
+        for delay in (0, 0.05, 0.1, 0.2, 0.4):
+            machine.run(["sh", "-uc", CUT_SHORT.replace("$DELAY", str(delay)), "sh", *INSTALL], check=True)
+            # What it had started may still be at it for a moment.
+            assert await_true(lambda: machine.run(["pgrep", "slapadd"]).returncode == 1)
+            done = machine.run(INSTALL, check=True)
+            assert states(done.stdout)[f"ldap-base is {BASE}"] in ("ok", "made")
+            assert sorted(path.rpartition("/")[2] for path in machine.listing(f"{HOME}/directory")) == ["data.mdb", "db", "directory", "lock.mdb"]
+            found = machine.run(["setpriv", "--reuid", "semail-directory", "--regid", "semail-directory", "--clear-groups", "slapcat", "-f", "/etc/semail/slapd.conf"], check=True).stdout
+            assert found.count("dn: ") == 3, (delay, found)

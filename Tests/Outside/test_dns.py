@@ -1,6 +1,7 @@
 """Records of subdomains, made and removed with mailboxes by signed updates, at a real named: all of a mailbox's or none, each time the
 same, nothing of others, nothing left; and what is said when the server cannot or will not."""
 
+import json
 import os
 import random
 import signal
@@ -115,6 +116,7 @@ def test_again_it_is_the_same(home, names):
     # Other keys, by an admin who removed the old ones: the old records go, the new ones come.
     for path in (home.directory / "control/dkim/ssow.semail.test").iterdir():
         path.unlink()
+    (home.directory / "mailboxes/.making").mkdir(exist_ok=True)
     mailbox.rename(home.directory / "mailboxes/.making/ssow@ssow.semail.test")
     create(home, "ssow")
     renewed = names.records()
@@ -166,14 +168,18 @@ def test_how_the_server_is_named(home, names, place):
     assert names.records() == before
 
 
-def test_right_at_the_domain_nothing_is_a_mailboxs(home, names):
-    """Its records are the zone's own, and the admin's."""
+def test_right_at_the_domain_there_are_keys_alone(home, names):
+    """With the first mailbox, for good: they are the domain's, as all its records are. One that is there is not replaced."""
     before = names.records()
-    done = home.run("semail", "mailbox", "create", "ssow", "ssow@semail.test")
-    assert done.returncode == 0, done
-    assert names.records() == before
-    done = home.run("semail", "mailbox", "delete", "--yes", "ssow@semail.test")
-    assert done.returncode == 0 and names.records() == before
+    for owner in ("ssow", "xredon"):
+        done = home.run("semail", "mailbox", "create", owner, f"{owner}@semail.test")
+        assert done.returncode == 0, done
+        keys = told(home.directory / "run/dkim/semail.test")
+        assert len(keys) == 2 and sorted(names.records()) == sorted([*before, *(f'{name} TXT "{text}"' for name, text in keys.items())])
+    for owner in ("ssow", "xredon"):
+        done = home.run("semail", "mailbox", "delete", "--yes", f"{owner}@semail.test")
+        assert done.returncode == 0 and told(home.directory / "run/dkim/semail.test") == keys
+    assert sorted(names.records()) == sorted([*before, *(f'{name} TXT "{text}"' for name, text in keys.items())])
 
 
 def test_no_server_no_records(home, names):
@@ -196,8 +202,35 @@ def test_a_name_in_use_is_refused(home, record):
         said = create(home, "ssow", code=1)
         assert "ssow.semail.test is in the zone semail.test already, and not as a mailbox of ssow: choose another name" in said
         assert names.records() == before
-        # Nor is it removed with what was begun.
-        home.run("semail", "mailbox", "delete", "--yes", "ssow@ssow.semail.test")
+        # Nothing was begun that is in the way of another name.
+        assert not [path for path in (home.directory / "mailboxes").rglob("*ssow*") if not path.name.startswith("@")]
+        create(home, "ssow", "another")
+        delete(home, "ssow", "another")
+        assert names.records() == before
+
+
+def test_mail_that_was_kept_survives_a_refusal(home, names):
+    create(home, "ssow", "first")
+    (home.maildir("ssow") / "new/1.x").write_bytes(b"kept")
+    done = home.run("semail", "mailbox", "delete", "--yes", "--keep-mail", "ssow@first.semail.test")
+    assert done.returncode == 0, done
+    create(home, "ssow", "old", code=1)
+    assert (home.maildir("ssow") / "new/1.x").read_bytes() == b"kept"
+    create(home, "ssow", "second")
+    assert (home.maildir("ssow") / "new/1.x").read_bytes() == b"kept"
+
+
+@pytest.mark.parametrize("wildcard", [[], ["* A 192.0.2.5"]])
+def test_what_is_free(home, wildcard):
+    """Not a name that has others beneath it; and under a wildcard what is nowhere written."""
+    with serve(home, [*ZONE, *wildcard]) as names:
+        before = names.records()
+        create(home, "ssow")
+        create(home, "xredon", "old", code=1)
+        if not wildcard:
+            # Under a wildcard nobody can tell.
+            assert "deep.semail.test is in the zone semail.test already" in create(home, "xredon", "deep", code=1)
+        delete(home, "ssow")
         assert names.records() == before
 
 
@@ -262,7 +295,7 @@ def test_a_server_that_hangs(home, names):
     """It may do later what it was asked: nothing of it is left."""
     before = names.records()
     names.signal(signal.SIGSTOP)
-    failing(home, names, "does not answer", 9)
+    failing(home, names, "does not answer", 15)
     names.signal(signal.SIGCONT)
     completes(home, names, before)
     create(home, "ssow")
@@ -352,6 +385,21 @@ def test_a_server_that_cannot_be_one(home, names, place):
 def test_a_server_whose_name_nobody_knows(home, names):
     home.control("dns-server", "nobody-has-this-name.semail.test")
     failing(home, names, "the name server nobody-has-this-name.semail.test does not answer", 20)
+
+
+def test_the_doctor_asks_the_server(home, names):
+    def records():
+        findings = json.loads(home.run("semail", "doctor", "--json").stdout)["findings"]
+        return [(finding["level"], finding["text"]) for finding in findings if finding["check"] == "records"]
+
+    before = names.records()
+    assert records() == [("well", "the name server takes signed changes of semail.test")]
+    assert names.records() == before
+    give_key(home, key())
+    [(level, text)] = records()
+    assert level == "mend" and text.startswith("mailboxes at semail.test get no records: the name server") and "does not know the key" in text
+    home.control("dns-server", None)
+    assert records() == []
 
 
 def test_root_alone_knows_the_key(home, names):

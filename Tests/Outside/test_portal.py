@@ -536,6 +536,39 @@ def test_deliveries_of_others_are_nobodys_business(lived):
     assert len(lived.lines("requested")) == before
 
 
+def test_real_lines_of_real_programs(house):
+    """A message comes in, another waits: the page tells of both, by what svlogd has kept; the one that waits is cancelled by provision."""
+    def logged(service, command, input=""):
+        log = house.logs / service
+        log.chmod(0o755)
+        script = f"{command} 2>&1 >/dev/null | {tool('svlogd')} -tt {log}"
+        house.run(["sh", "-c", script], input=input, timeout=60)
+        for path in log.iterdir():
+            path.chmod(0o644)
+
+    def dialogue(sender, recipient):
+        return "".join(f"{line}\n" for line in ("HELO me", f"MAIL FROM:<{sender}>", f"RCPT TO:<{recipient}>", "DATA", "Subject: hello", "", "Hello.", ".", "QUIT"))
+
+    house.make_mailbox("ssow")
+    time.sleep(1.1)
+    logged("inbound", f"{program('smtpd-session')} inbound", dialogue("me@elsewhere.test", "ssow@ssow.semail.test"))
+    logged("outbound", f"{program('smtpd-session')} submission", dialogue("ssow@ssow.semail.test", "bob@[127.0.0.1]"))
+    [waiting] = re.findall(r"queued id=(\w+)", (house.logs / "outbound/current").read_text())
+    # A message by hand is the host's and nobody's; here the line says whose it is, as that of a session does that knows.
+    current = house.logs / "outbound/current"
+    current.write_text(re.sub(r"(queued id=\w+ .*)", r"\1 by=ssow@ssow.semail.test", current.read_text()))
+    # Port 25 of loopback: nobody is there.
+    logged("qrunner", f"{program('qrunner')} --once")
+    person = house.browser().sign_in("ssow")
+    page = person.get("/log")
+    found = dict(re.findall(r'href="/log/(\w+)"><span class="badge (\w+)"', page.text))
+    assert sorted(found.values()) == ["delivered", "waiting"] and found[waiting] == "waiting", page.plain
+    assert "New 1 " in person.get("/home").plain
+    page = person.get(f"/log/{waiting}")
+    assert "bob@[127.0.0.1]" in page.plain and 'value="cancel"' in page.text, page.plain
+    assert list((house.home / "queue").rglob(waiting))
+
+
 def test_what_was_before_is_somebody_elses(lived):
     write_logs(lived)
     path = lived.home / "mailboxes/ssow@ssow.semail.test"

@@ -16,9 +16,20 @@ install_containers() {
     step "Containers: the engine ($engine_socket)" start_engine
     # Mail needs none of this. What is missing is said; the next run goes on.
     answers "$engine_socket" || return 0
-    step 'Containers: the image (etc/container)' "$root/etc/container/build" "$engine_socket"
+    step 'Containers: the image (etc/container)' build_image
+    [ -n "$has_image" ] || return 0
     step 'Containers: settings' set_containers
     step 'Containers: the way in by SSH' allow_ssh
+}
+
+# SEMAIL_CONTAINER_CACHE: where tests keep what was fetched.
+has_image=''
+build_image() {
+    if "$root/etc/container/build" ${SEMAIL_CONTAINER_CACHE:+--cache "$SEMAIL_CONTAINER_CACHE"} "$engine_socket"; then
+        has_image=yes
+    else
+        say '   Without the image no container can be made. Its reason is above; run install.sh again when it is gone.'
+    fi
 }
 
 # An engine that is there already is as good, and Debian's would be in its way.
@@ -88,7 +99,7 @@ allow_ssh() {
         thing ok semail-ssh
     else
         # The password * is none; ! would lock the account, and some sshd lets nobody in then.
-        useradd --system --user-group --no-create-home --home-dir /nonexistent --shell "$door" --password '*' --comment 'SEMail, the way to containers' semail-ssh
+        useradd --system --user-group --no-create-home --home-dir / --shell "$door" --password '*' --comment 'SEMail, the way to containers' semail-ssh
         thing made semail-ssh
     fi
     # sshd -t wants it, and its start makes it.

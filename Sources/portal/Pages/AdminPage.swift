@@ -19,6 +19,8 @@ enum AdminPage {
             let spaceText: String?
             let size: String
             let canChange: Bool
+            /// A directory has no size.
+            let canResize: Bool
             let isSuspended: Bool
         }
 
@@ -76,7 +78,7 @@ enum AdminPage {
                 }
             },
             space: isBounded ? portal.register.space(of: entry.owner).map { SpaceView($0, words) } : nil, spaceText: isBounded ? nil : words("admin.unbound"),
-            size: keep.map { sizeText($0.volumeOctets) } ?? "", canChange: entry.place == .here && entry.mailbox != nil, isSuspended: isSuspended)
+            size: keep.map { sizeText($0.volumeOctets) } ?? "", canChange: entry.place == .here && entry.mailbox != nil, canResize: isBounded, isSuspended: isSuspended)
     }
 
     /// As the setting volume-size has it.

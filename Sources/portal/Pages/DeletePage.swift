@@ -25,7 +25,7 @@ enum DeletePage {
     private static func answer(_ visit: Visit, error: String?) async throws -> Response {
         let owner = try visit.person().owner, portal = visit.portal, words = visit.words
         guard let entry = try portal.register.entry(of: owner) else { return .seeOther("/create") }
-        let count = try await portal.blocking { portal.exports.count(of: owner) }
+        let count = entry.place == .making ? MaildirExports.Count("new 0\ncur 0\n") : try await portal.blocking { portal.exports.count(of: owner) }
         let view = View(
             address: entry.address,
             lostMail: count.map { words.count("delete.lostMail", $0.new + $0.read, words.size($0.octets)) } ?? words("delete.lostMailUnknown"),

@@ -15,7 +15,8 @@ enum HomePage {
             if let (id, answer) = portal.requests.newest(of: owner), answer.end == nil { return .seeOther("/progress/\(id)") }
             return .seeOther("/create")
         }
-        let count = try await portal.blocking { portal.exports.count(of: owner) }
+        // Before it is let in there is no mail.
+        let count = entry.place == .making ? MaildirExports.Count("new 0\ncur 0\n") : try await portal.blocking { portal.exports.count(of: owner) }
         let view = try HomeView(visit, entry, count, keyError: keyError, keyText: keyText)
         return visit.page("home", title: visit.words("home.title"), view, status: keyError == nil ? .ok : .unprocessableContent, here: "/home")
     }

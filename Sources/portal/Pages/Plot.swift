@@ -9,7 +9,7 @@ struct Plot: Sendable {
         let values: [Double?]
     }
 
-    private static let width = 720, height = 220, left = 44, right = 8, top = 10, bottom = 26
+    private static let width = 720, height = 220, left = 56, right = 8, top = 12, bottom = 32
 
     let title: String
     let text: String

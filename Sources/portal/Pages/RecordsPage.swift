@@ -37,7 +37,7 @@ enum RecordsPage {
             View.Row(
                 id: "record-\(number)", state: record.state.rawValue, stateName: words("records.state.\(record.state.rawValue)"), kindName: record.kind.uppercased(),
                 meaning: Words.knows("records." + record.kind) ? words("records." + record.kind) : "", name: record.name,
-                type: record.kind == "mx" ? "MX" : "TXT", wanted: record.wanted, found: record.state == .ok || record.found.isEmpty ? nil : record.found)
+                type: record.kind == "mx" ? "MX" : "TXT", wanted: record.state == .ok && !record.found.isEmpty ? record.found : record.wanted, found: record.state == .ok || record.found.isEmpty ? nil : record.found)
         }
         let view = View(domain: entry.domain, records: rows, isWaiting: entry.place == .making)
         if visit.isFragment { return visit.piece("records-piece", view) }

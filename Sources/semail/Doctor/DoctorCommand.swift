@@ -35,6 +35,7 @@ struct DoctorCommand: HomeCommand {
         findings += check("directory") { try DirectoryCheck.findings(home, isInstalled: isInstalled) }
         findings += check("use") { try UseCheck.findings(home, isInstalled: isInstalled) }
         findings += check("dns") { try NetworkCheck.name(home) }
+        findings += check("records") { try RecordsCheck.findings(home) }
         findings += check("clock") { try ClockCheck.findings(home) }
 
         let toMend = findings.count { $0.level == .mend }

@@ -14,6 +14,9 @@ enum DoorCheck {
         if !Path.exists(home.authentication) {
             found.mend("\(home.authentication) is not there: no password can be checked", "see whether the service semail-auth runs and what its log says")
         }
+        if !Path.exists(home.run + "/export") {
+            found.mend("\(home.run)/export is not there: nobody can take a mailbox away at the portal", "see whether the service semail-export runs and what its log says")
+        }
         return found.isEmpty ? [.well("the outgoing server answers at port 587, and to sendmail")] : found
     }
 
@@ -56,7 +59,7 @@ enum CertificateCheck {
 
 enum KeyCheck {
     /// Files that one program alone may read; nothing else of an installation is a secret.
-    private static let secrets = [("route-passwords", "semail-remote"), ("ldap-bind-password", "semail-auth"), ("ldap-manager-password", "root")]
+    private static let secrets = [("route-passwords", "semail-remote"), ("ldap-bind-password", "semail-auth"), ("ldap-manager-password", "root"), ("dns-key", "root")]
 
     static func findings(_ home: Home, isInstalled: Bool) throws -> [Finding.Result] {
         var found: [Finding.Result] = []
