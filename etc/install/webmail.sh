@@ -31,6 +31,8 @@ install_webmail() {
     stages[courier-auth]='tcp-accept courier-auth'
     stages[webmail]=''
     if [ -n "$imap" ]; then
+        # Records that are made from now on say so too.
+        [ "$(setting imap)" = yes ] || set_setting imap yes
         services+=(imap)
         stages[imap]=''
     fi
