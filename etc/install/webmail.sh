@@ -82,6 +82,9 @@ put_webmail_files() {
     fill_in "$imap" < "$root/etc/apache/autoconfig.xml" > "$fresh/web/autoconfig.xml"
     put_tree "$fresh/webmail" "$share/webmail"
     put_tree "$fresh/web" "$share/web"
+    [ -n "$imap" ] || return 0
+    gcc -O2 -shared -fPIC -o "$scratch/no_fam.so" "$root/etc/webmail/no_fam.c" || fail 'gcc cannot build etc/webmail/no_fam.c: its words are above'
+    put 644 "$scratch/no_fam.so" "$share/imap/no_fam.so"
 }
 
 # make_templates DIR: for each language of etc/webmail/words its directory: {{word}} in a template is the word in that language.
