@@ -13,10 +13,12 @@ import peers
 from machine import REPOSITORY, Machine, await_true
 
 DOMAIN = "semail.example"
-INSTALL = ["./install.sh", "--domain", DOMAIN]
+# DNS, containers and web pages have tests of their own (test_install_dns, test_containers, test_webmail).
+WITHOUT = [word for part in ("dns", "containers", "webmail") for word in ("--without", part)]
+INSTALL = ["./install.sh", "--domain", DOMAIN, *WITHOUT]
 HOME = "/var/lib/semail"
 LIBEXEC = "/usr/local/libexec/semail"
-SERVICES = ("inbound", "outbound", "outbound-tls", "outbound-local", "auth", "directory", "qrunner", "export")
+SERVICES = ("inbound", "outbound", "outbound-tls", "outbound-local", "auth", "directory", "qrunner", "export", "provision", "portal")
 USERS = ("semail-accept", "semail-queue", "semail-smtpd", "semail-tls", "semail-auth", "semail-directory", "semail-remote", "semail-dkim", "semail-portal", "semail-log")
 PROGRAMS = re.search(r"^programs=\((.*)\)$", (REPOSITORY / "etc/install/steps.sh").read_text(), re.MULTILINE)[1].split()
 # What an installation consists of, but for users.
@@ -170,18 +172,20 @@ def test_every_program_runs_under_its_own_user_locked_in(host):
     # A delivery may still be there, as its mailbox's user.
     seen["maildir-deliver"] = [facts for facts in seen["maildir-deliver"] if not 30000 <= int(facts["Uid"].split()[1]) < 60000]
     counts = {name: len(found) for name, found in seen.items()}
-    assert {name: counts[name] for name in ("tcp-accept", "qrunner", "svlogd")} == {"tcp-accept": 6, "qrunner": 1, "svlogd": 8}
+    assert {name: counts[name] for name in ("tcp-accept", "qrunner", "svlogd", "portal")} == {"tcp-accept": 6, "qrunner": 1, "svlogd": len(SERVICES), "portal": 1}
+    # The only one that stays root.
+    assert {facts["Uid"].split()[1] for facts in seen.pop("provision")} == {"0"}
     # maildir-deliver, and it alone, becomes other users: those of mailboxes.
     setuid_and_setgid = f"{1 << 6 | 1 << 7:016x}"
     for name, users, capabilities, seccomp in (
             ("tcp-accept", {"semail-accept", "semail-auth"}, "0" * 16, "2"), ("smtpd-session", {"semail-smtpd"}, "0" * 16, "2"),
             ("tls-wrap", {"semail-tls"}, "0" * 16, "2"), ("qrunner", {"semail-queue"}, "0" * 16, "2"),
             ("maildir-deliver", {"semail-queue"}, setuid_and_setgid, "2"), ("remote-relay", {"semail-remote"}, "0" * 16, "2"),
-            ("dkim-sign", {"semail-dkim"}, "0" * 16, "2"), ("svlogd", {"semail-log"}, "0" * 16, "0")):
+            ("dkim-sign", {"semail-dkim"}, "0" * 16, "2"), ("portal", {"semail-portal"}, "0" * 16, "0"), ("svlogd", {"semail-log"}, "0" * 16, "0")):
         for facts in seen.pop(name):
             [user] = [user for user in users if set(facts["Uid"].split()) == {ids[user]}]
             assert set(facts["Gid"].split()) == {groups[user]}, name
-            extra = {groups["semail-smtpd"]} if user == "semail-queue" else set()
+            extra = {groups[name] for name in {"semail-queue": ["semail-smtpd"], "semail-portal": ["semail-ask", "semail-log"]}.get(user, [])}
             assert set(facts["Groups"].split()) - {groups[user]} == extra, name
             assert facts["CapEff"] == facts["CapPrm"] == capabilities, name
             assert facts["NoNewPrivs"] == "1", name
@@ -389,7 +393,7 @@ def test_manuals_are_found(host):
 def test_settings_are_the_admins(host):
     host.run(["semail", "config", "message-size", "1M"], check=True)
     try:
-        done = host.run(["./install.sh", "--domain", "other.example"])
+        done = host.run(["./install.sh", "--domain", "other.example", *WITHOUT])
         assert done.returncode == 0 and "\nNothing was changed.\n" in done.stdout, done.stdout
         assert f"not other.example: settings are the admin's" in done.stdout
         assert host.read("/etc/semail/hostname") == DOMAIN + "\n"
