@@ -169,6 +169,8 @@ configure_apache() {
     local name state=ok before=$changes fresh=''
     scratch_directory
     install -d -m 0755 /var/lib/semail-acme /etc/apache2/semail.d
+    # apachectl wants it, and in some containers nobody has made it.
+    [ -d /var/lock/ ] || install -d -m 1777 /run/lock
     for name in "${webmail_modules[@]}" "$(cgi_module)"; do
         a2query -q -m "$name" || {
             a2enmod -q "$name" > /dev/null
