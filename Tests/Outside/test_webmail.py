@@ -323,7 +323,7 @@ def test_an_administrators_mistake_is_not_made_worse(clean):
 
 def test_uninstall():
     """With an administrator's own site: it stays as it was."""
-    with Webmail(portal=False, owners=("ssow",), before="mkdir -p /srv/own && echo mine > /srv/own/index.html && printf '<VirtualHost *:80>\\nServerName own.test\\nDocumentRoot /srv/own\\n<Directory /srv/own>\\nRequire all granted\\n</Directory>\\n</VirtualHost>\\n' > /etc/apache2/sites-available/own.conf && a2ensite -q own && apachectl start") as machine:
+    with Webmail(portal=False, owners=("ssow",), before="mkdir -p /srv/own /run/lock && echo mine > /srv/own/index.html && printf '<VirtualHost *:80>\\nServerName own.test\\nDocumentRoot /srv/own\\n<Directory /srv/own>\\nRequire all granted\\n</Directory>\\n</VirtualHost>\\n' > /etc/apache2/sites-available/own.conf && a2ensite -q own && apachectl start") as machine:
         own = ["--resolve", "own.test:80:127.0.0.1", "http://own.test/"]
         assert machine.curl(*own).stdout == "mine\n"
         assert "303" in login(machine, "ssow", PASSWORDS["ssow"]).splitlines()[0]
