@@ -18,11 +18,12 @@ extension Setting {
     public static let dnsServer = Setting("dns-server", .text, "", "server that takes changes to the records of the domain; no records are made if empty")
     public static let portalListen = Setting("portal-listen", .text, "127.0.0.1:8080", "address and port of the portal")
     public static let portalURL = Setting("portal-url", .text, "", "where people find the portal")
+    public static let imap = Setting("imap", .choice, "no", "whether mail programs find IMAP at port 993: yes or no")
     public static let webmailURL = Setting("webmail-url", .text, "", "where people find the webmail; none if empty")
     public static let ldapAdminGroup = Setting("ldap-admin-group", .text, "", "entry of the directory whose members are the portal's administrators")
 
     static let ofHomes = [
         domain, domainOpen, ownDomains, reservedNames, volumes, volumeSize, volumeGroup, containerEngine, containerImage, containerNetwork,
-        containerMemory, containerProcesses, containerProcessors, dnsServer, portalListen, portalURL, webmailURL, ldapAdminGroup,
+        containerMemory, containerProcesses, containerProcessors, dnsServer, portalListen, portalURL, imap, webmailURL, ldapAdminGroup,
     ]
 }

@@ -5,7 +5,7 @@
 //     _dmarc.SUB             TXT   "v=DMARC1; p=quarantine"           and what it sends is signed
 //     KEY._domainkey.SUB     TXT   "v=DKIM1; ..."                     for each key
 //     _submissions._tcp.SUB  SRV   0 1 465 HOSTNAME                   RFC 6186, RFC 8314: where clients send
-//     _imaps._tcp.SUB        SRV   0 0 0 .                            and that there is no IMAP
+//     _imaps._tcp.SUB        SRV   0 1 993 HOSTNAME                   and read; or, where there is no IMAP, 0 0 0 .
 //     autoconfig.SUB         CNAME PORTAL                             where Thunderbird asks for both; only with a portal
 //     _semail.SUB            TXT   "semail owner=OWNER"               whose all this is
 //     _keys._semail.SUB      TXT   "KEY"                              the keys, so that they are found again
@@ -19,6 +19,8 @@ struct SubdomainRecords {
         let hostname: String
         /// The portal's name; nil: it has none.
         let portal: String?
+        /// Whether mail is read at the port 993 of the hostname.
+        var hasIMAP = false
     }
 
     /// Changes spread within five minutes: a name that was given back can be somebody else's soon.
@@ -103,7 +105,7 @@ struct SubdomainRecords {
         let other = { (name: String, data: String) in "\(name). \(SubdomainRecords.ttl) \(data)" }
         var records = [
             other(subdomain, "MX 10 \(host.hostname)."), text(subdomain, SubdomainRecords.spf), text("_dmarc.\(subdomain)", SubdomainRecords.dmarc),
-            other("_submissions._tcp.\(subdomain)", "SRV 0 1 465 \(host.hostname)."), other("_imaps._tcp.\(subdomain)", "SRV 0 0 0 ."),
+            other("_submissions._tcp.\(subdomain)", "SRV 0 1 465 \(host.hostname)."), other("_imaps._tcp.\(subdomain)", host.hasIMAP ? "SRV 0 1 993 \(host.hostname)." : "SRV 0 0 0 ."),
             text(SubdomainRecords.ownerMark(subdomain), mark),
         ]
         if let portal = host.portal { records.append(other("autoconfig.\(subdomain)", "CNAME \(portal).")) }

@@ -20,7 +20,8 @@ public struct Zone: Sendable {
         guard !place.isEmpty, !domain.isEmpty else { return nil }
         let name = try Name.hostname(domain)
         let portal = Zone.host(ofURL: try control.text(.portalURL))
-        let host = SubdomainRecords.Host(zone: name, hostname: try Name.hostname(control.text(.hostname)), portal: portal.flatMap { try? Name.hostname($0) })
+        let host = SubdomainRecords.Host(
+            zone: name, hostname: try Name.hostname(control.text(.hostname)), portal: portal.flatMap { try? Name.hostname($0) }, hasIMAP: try control.isOn(.imap))
         return Zone(name: name, records: host, server: try ZoneServer(place, zone: name, key: home.zoneKey))
     }
 

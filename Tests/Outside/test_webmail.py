@@ -44,6 +44,13 @@ def test_story(clean, width):
     assert message["message-id"] and message["in-reply-to"]
 
 
+@pytest.mark.parametrize("width", [1200, 390])
+def test_looks_in_english(clean, width):
+    for number in range(12):
+        clean.deliver("ssow", f"From: Ann Example <ann@elsewhere.test>\nTo: ssow@semail.test\nSubject: Minutes of the meeting number {number}, with a subject that is rather long\nDate: Wed, 25 Nov 2026 10:00:00 +0000\n\nHello,\n\nhere they are.\n\n> Where are the minutes?\n".encode())
+    clean.browse("looks", width, "en")
+
+
 def test_samples_in_a_browser(clean):
     """Messages that break mail programs, each opened in Chromium: shown or refused in words; no script runs, nothing is loaded from elsewhere."""
     import webmailsamples
@@ -74,6 +81,19 @@ def test_wrong_password(clean, language, words):
     answer = login(clean, "ssow", "wrong", "-H", f"Accept-Language: {language}")
     assert answer.splitlines()[0].startswith("HTTP/1.1 200") and words in answer
     assert "refused service=webmail client=127.0.0.1 user=ssow" in clean.log("courier-auth")
+
+
+def test_the_portals_language(clean):
+    """Whoever has chosen French on the portal gets it here, whatever the browser says."""
+    for cookie, words in (("__Host-semail-language=fr", "Lire votre courrier"), ("semail-language=en; x=y", "Read your mail"), ("semail-language=../../etc", "Read your mail")):
+        assert words in clean.curl("-H", "Accept-Language: en", "-H", f"Cookie: {cookie}", f"https://{HOST}/mail?index=1").stdout
+
+
+def test_sockets_are_for_few(clean):
+    """SqWebMail's socket believes what it is told of the client; it is for Apache. courier-auth's is root's."""
+    script = "import socket, sys\nfor path in ('/run/courier/sqwebmail.sock', '/run/courier/authdaemon/socket'):\n    try:\n        socket.socket(socket.AF_UNIX).connect(path)\n        print('open')\n    except PermissionError:\n        print('closed')"
+    for user, wanted in (("nobody", "closed closed"), ("semail-portal", "closed closed"), ("www-data", "open closed"), ("root", "open open")):
+        assert clean.run(["setpriv", "--reuid", user, "--regid", user if user != "nobody" else "nogroup", "--clear-groups", "/usr/bin/python3", "-c", script], check=True).stdout.split() == wanted.split(), user
 
 
 def test_sessions_are_people(clean):
@@ -303,7 +323,7 @@ def test_an_administrators_mistake_is_not_made_worse(clean):
 
 def test_uninstall():
     """With an administrator's own site: it stays as it was."""
-    with Webmail(portal=False, owners=("ssow",), before="mkdir -p /srv/own && echo mine > /srv/own/index.html && printf '<VirtualHost *:80>\\nServerName own.test\\nDocumentRoot /srv/own\\n<Directory /srv/own>\\nRequire all granted\\n</Directory>\\n</VirtualHost>\\n' > /etc/apache2/sites-available/own.conf && a2ensite -q own && apachectl start") as machine:
+    with Webmail(portal=False, owners=("ssow",), before="mkdir -p /srv/own /run/lock && echo mine > /srv/own/index.html && printf '<VirtualHost *:80>\\nServerName own.test\\nDocumentRoot /srv/own\\n<Directory /srv/own>\\nRequire all granted\\n</Directory>\\n</VirtualHost>\\n' > /etc/apache2/sites-available/own.conf && a2ensite -q own && apachectl start") as machine:
         own = ["--resolve", "own.test:80:127.0.0.1", "http://own.test/"]
         assert machine.curl(*own).stdout == "mine\n"
         assert "303" in login(machine, "ssow", PASSWORDS["ssow"]).splitlines()[0]

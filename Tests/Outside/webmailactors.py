@@ -117,9 +117,10 @@ def mutt(owner):
     with open(settings, "w") as file:
         file.write(f"set mbox_type=Maildir folder={maildir} spoolfile={maildir} delete=yes move=no quit=yes confirmappend=no confirmcreate=no wait_key=no check_new=yes mark_old=no\n"
                    f"set header_cache= record= postponed= read_inc=0 write_inc=0 beep=no sleep_time=0 auto_tag=no save_empty=yes\n")
-    # One after the other: what finds nothing drops the keys behind it.
     for keys in (r"<delete-pattern>~s kill<enter>", r"<tag-pattern>~s flag<enter><tag-prefix-cond><set-flag>!<end-cond>", rf"<tag-pattern>~s mutt-move<enter><tag-prefix-cond><save-message><kill-line>{maildir}/.moved<enter><end-cond>"):
-        run_mutt(status, settings, maildir, keys + "<sync-mailbox><quit>")
+        # Where there is nothing at all, mutt drops the keys.
+        if any(os.listdir(f"{maildir}/{kind}") for kind in ("new", "cur")):
+            run_mutt(status, settings, maildir, keys + "<sync-mailbox><quit>")
 
 
 def run_mutt(status, settings, maildir, keys):
@@ -127,7 +128,7 @@ def run_mutt(status, settings, maildir, keys):
     pid, terminal = pty.fork()
     if pid == 0:
         os.execvp(command[0], command)
-    shown, end, leave = b"", time.monotonic() + 120, time.monotonic() + 1.5
+    shown, end, leave = b"", time.monotonic() + 120, time.monotonic() + 40
     while time.monotonic() < end:
         if time.monotonic() > leave:
             os.write(terminal, b"\x07q")

@@ -249,6 +249,37 @@ def story(browser):
     assert not elsewhere, elsewhere
 
 
+def looks(browser):
+    """The pages that one sees most, in English and in the dark."""
+    b = browser
+    b.driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [{"name": "prefers-color-scheme", "value": "dark"}]})
+    b.open("/mail")
+    b.see("Read your mail", "Sign in")
+    b.shot("dark-sign-in")
+    b.sign_in("ssow", "correct horse")
+    b.see("Inbox", "Drafts", "Sent", "Trash")
+    b.shot("dark-folders")
+    b.element("summary").click()
+    b.shot("dark-folders-open")
+    b.inbox()
+    b.see("Date", "From", "Subject") if b.width > 500 else None
+    b.shot("dark-inbox")
+    b.go(".message-subject a")
+    b.see("Answer", "Forward")
+    b.shot("dark-message")
+    b.go("a[href*='form=quickadd']")
+    b.see("Add to addresses")
+    b.shot("dark-quick-add")
+    b.fill("newnick1", "ann")
+    b.press("addnick")
+    b.go("nav a[href*='newmsg=1']")
+    b.see("From addresses")
+    b.shot("dark-write")
+    b.go("nav a[href*='form=abooklist']")
+    b.shot("dark-addresses")
+    b.sign_out()
+
+
 def samples(browser):
     """Every message of webmailsamples.py, opened. What fails is said for all of them at the end."""
     import webmailsamples

@@ -58,7 +58,7 @@ class Webmail(Machine):
                 tool(name)
             for name in ("courier-auth", "auth-check", "checkpassword-ldap", "sendmail", "smtpd-session"):
                 program(name)
-            self.run(["mkdir", "-p", "/etc/service", "/run/lock"], check=True)
+            self.run(["mkdir", "-p", "/etc/service"], check=True)
             self.start(["setsid", "runsvdir", "-P", "/etc/service"])
             self._find_addresses()
             if before:

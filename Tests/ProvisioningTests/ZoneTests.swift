@@ -21,6 +21,13 @@ import Testing
         #expect(added.allSatisfy { $0 == "ssow.semail.test." || $0.hasSuffix(".ssow.semail.test.") })
     }
 
+    @Test func whoeverHasIMAPIsToldWhere() throws {
+        let host = SubdomainRecords.Host(zone: "semail.test", hostname: "mail.semail.test", portal: nil, hasIMAP: true)
+        let with = try SubdomainRecords("ssow.semail.test", owner: "ssow", keys: [Self.key], at: host).whereFree
+        #expect(with.contains("update add _imaps._tcp.ssow.semail.test. 300 SRV 0 1 993 mail.semail.test."))
+        #expect(try Self.records().whereFree.contains("update add _imaps._tcp.ssow.semail.test. 300 SRV 0 0 0 ."))
+    }
+
     /// And whatever is added is removed, by its name and type, and never a whole name.
     @Test func everythingThatIsMadeIsRemoved() throws {
         let made = try Self.records("portal.semail.test")

@@ -31,6 +31,8 @@ install_webmail() {
     stages[courier-auth]='tcp-accept courier-auth'
     stages[webmail]=''
     if [ -n "$imap" ]; then
+        # Records that are made from now on say so too.
+        [ "$(setting imap)" = yes ] || set_setting imap yes
         services+=(imap)
         stages[imap]=''
     fi
@@ -80,6 +82,9 @@ put_webmail_files() {
     fill_in "$imap" < "$root/etc/apache/autoconfig.xml" > "$fresh/web/autoconfig.xml"
     put_tree "$fresh/webmail" "$share/webmail"
     put_tree "$fresh/web" "$share/web"
+    [ -n "$imap" ] || return 0
+    gcc -O2 -shared -fPIC -o "$scratch/no_fam.so" "$root/etc/webmail/no_fam.c" || fail 'gcc cannot build etc/webmail/no_fam.c: its words are above'
+    put 644 "$scratch/no_fam.so" "$share/imap/no_fam.so"
 }
 
 # make_templates DIR: for each language of etc/webmail/words its directory: {{word}} in a template is the word in that language.
@@ -164,6 +169,8 @@ configure_apache() {
     local name state=ok before=$changes fresh=''
     scratch_directory
     install -d -m 0755 /var/lib/semail-acme /etc/apache2/semail.d
+    # apachectl wants it, and in some containers nobody has made it.
+    [ -d /var/lock/ ] || install -d -m 1777 /run/lock
     for name in "${webmail_modules[@]}" "$(cgi_module)"; do
         a2query -q -m "$name" || {
             a2enmod -q "$name" > /dev/null
