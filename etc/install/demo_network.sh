@@ -38,7 +38,7 @@ make_network() {
     address "$house" 1
     address "$school" 2
     thing made "mail.semail.test (192.0.2.1) and mx.school.test (192.0.2.2), held by the processes $house and $school"
-    setsid setpriv --pdeathsig KILL /usr/bin/python3 "$root/etc/install/demo_peers.py" run "$demo_home" "$house" "$school" \
+    setsid setpriv --pdeathsig KILL /usr/bin/python3 "$root/etc/install/demo_peers.py" run $$ "$demo_home" "$house" "$school" \
         < /dev/null >> "$demo_home/peers.log" 2>&1 &
     demo_peers=$!
     until grep -q '^ready$' "$demo_home/peers.log"; do
