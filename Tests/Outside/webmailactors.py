@@ -115,7 +115,7 @@ def mutt(owner):
     status = os.stat(maildir)
     settings = "/tmp/muttrc"
     with open(settings, "w") as file:
-        file.write(f"set mbox_type=Maildir folder={maildir} spoolfile={maildir} delete=yes move=no quit=yes confirmappend=no confirmcreate=no wait_key=no check_new=yes mark_old=no\n"
+        file.write(f"set mbox_type=Maildir folder={maildir} spoolfile={maildir} delete=yes move=no quit=yes confirmappend=no confirmcreate=no wait_key=no check_new=yes\n"
                    f"set header_cache= record= postponed= read_inc=0 write_inc=0 beep=no sleep_time=0 auto_tag=no save_empty=yes\n")
     for keys in (r"<delete-pattern>~s kill<enter>", r"<tag-pattern>~s flag<enter><tag-prefix-cond><set-flag>!<end-cond>", rf"<tag-pattern>~s mutt-move<enter><tag-prefix-cond><save-message><kill-line>{maildir}/.moved<enter><end-cond>"):
         # Where there is nothing at all, mutt drops the keys.
