@@ -43,7 +43,7 @@ public struct Keep: Equatable, Sendable {
     public var isOwnDomain: Bool
     /// Its owner has stopped the container: it stays so when the host starts.
     public var isStopped = false
-    /// The mailbox goes, and its mail stays.
+    /// When the mailbox goes, its mail stays: somebody said so; or it was there before a mailbox that is not made yet.
     public var keepsMail = false
     /// Seconds since 1970; 0: nobody knows.
     public var since: Int

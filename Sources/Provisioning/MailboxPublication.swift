@@ -17,6 +17,8 @@ extension MailboxRegister {
             if !error.isExisting { throw error }
         }
         for link in MailboxRegister.links(mailbox) where (try? directory.linkTarget(link)) != Array(name.utf8) { try directory.replaceLink(link, to: name) }
+        // From now on the mail is this mailbox's, and goes with it.
+        try rewrite(name, in: MailboxRegister.making) { $0.keep.keepsMail = false }
         let making = try directory.directory(MailboxRegister.making)
         try making.rename(name, to: directory)
         try directory.flush()

@@ -82,6 +82,8 @@ extension MailboxRegister {
             // Mail that was kept when an earlier mailbox was deleted tells whose it was.
             try Volume(home, owner, keep).mountIfThere()
         }
+        // Should this one not come to be, what was there before stays.
+        keep.keepsMail = try Entry(maildir) != nil
         let user = try identity(maildir, others)
         if User.isRoot {
             if try !control.text(.containerEngine).isEmpty, owner != Name.postmaster {

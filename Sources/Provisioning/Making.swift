@@ -50,8 +50,8 @@ public struct Making: Sendable {
             try requireName(wish)
             if let outcome = try resume(wish.address, owner: wish.owner, report: report) { return outcome }
         } catch let error as ProvisioningError where error.refusal == .domainTaken {
-            // No other try would make the name free. Mail that was kept from an earlier mailbox stays.
-            _ = try Unmaking(home).run(wish.address, owner: wish.owner, keepingMail: true)
+            // No other try would make the name free.
+            _ = try Unmaking(home).run(wish.address, owner: wish.owner, keepingMail: false)
             throw error
         }
         guard let (listed, inner) = try register.mailbox(of: wish.owner), inner == nil, let mailbox = listed.mailbox else {

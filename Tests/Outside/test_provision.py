@@ -288,7 +288,7 @@ def test_a_volume_grows_with_its_mail(house):
     assert house.answer(id).end == ["done"], house.answer(id).lines
     assert int(house.run(["stat", "-f", "-c", "%b", f"{house.home}/mnt/ssow"]).stdout) > 2 * int(before)
     assert house.is_whole("ssow", ADDRESS)["volume"] == f"image {48 << 20}"
-    [name] = os.listdir(house.home / "mnt/ssow/Maildir/new") if False else house.run(["ls", f"{house.home}/mnt/ssow/Maildir/new"]).stdout.split()
+    [name] = house.run(["ls", f"{house.home}/mnt/ssow/Maildir/new"]).stdout.split()
     assert name.endswith(",S=1017")
 
 
@@ -321,6 +321,25 @@ def test_what_fails_is_tried_again_and_then_undone(house):
     assert house.answer(id).end[0] == "failed" and "mkfs.ext4" in house.answer(id).end[1]
     house.run(["umount", volumes])
     assert house.traces() == before
+
+
+def test_mail_that_was_kept_outlives_a_creation_that_fails(house):
+    created(house)
+    deliver(house, "ssow", "Subject: kept\n\n")
+    house.semail("mailbox", "delete", "--yes", "--keep-mail", ADDRESS)
+    house.semail("config", "container-engine", "/nowhere/docker.sock")
+    id = house.ask("create", owner="ssow", address=ADDRESS)
+    for _ in range(5):
+        house.provision_once(check=111)
+    house.provision_once()
+    assert house.answer(id).end[0] == "failed" and house.mailbox(ADDRESS) is None
+    house.semail("config", "container-engine", "--unset")
+    created(house)
+    assert "keep-mail" not in house.is_whole("ssow", ADDRESS)
+    assert "Subject: kept" in house.run(["sh", "-c", f"cat {house.home}/mnt/ssow/Maildir/new/*"]).stdout
+    # Now it is this mailbox's, and goes with it.
+    house.semail("mailbox", "delete", "--yes", ADDRESS)
+    assert not (house.home / "volumes/ssow").exists()
 
 
 def test_what_failed_goes_on_when_the_trouble_is_over(house):
