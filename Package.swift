@@ -1,4 +1,4 @@
-// swift-tools-version: 6.1
+// swift-tools-version: 6.2
 // Arrows point down only: programs -> rooms -> Unix and Mail -> CUnix.
 // Tests/ArchitectureTests reads the imports and the link lists and fails on any other.
 import PackageDescription

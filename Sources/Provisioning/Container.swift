@@ -52,12 +52,14 @@ struct Container {
         [
             "Image": .text(settings.image),
             "Hostname": .text(hostname),
+            // Older engines read it here, newer ones below.
+            "MacAddress": .text(hardwareAddress),
             "Env": .list([
                 "SEMAIL_OWNER=\(owner)", "SEMAIL_UID=\(mailbox.uid)", "SEMAIL_GID=\(mailbox.gid)", "SEMAIL_ADDRESS=\(address.text)", "SEMAIL_SERVER=\(settings.network.gateway)",
             ].map { .text($0) }),
             "Labels": .object(labels.mapValues { .text($0) }),
             "HostConfig": .object(hostConfig.merging(limits) { $1 }),
-            "NetworkingConfig": ["EndpointsConfig": [Engine.network: ["IPAMConfig": ["IPv4Address": .text(containerAddress)]]]],
+            "NetworkingConfig": ["EndpointsConfig": [Engine.network: ["IPAMConfig": ["IPv4Address": .text(containerAddress)], "MacAddress": .text(hardwareAddress)]]],
         ]
     }
 
@@ -95,6 +97,12 @@ struct Container {
     func limits(_ there: InspectedContainer) -> Bool {
         let host = there.hostConfig
         return host.memory == settings.memoryOctets && host.nanoCpus == settings.nanoProcessors && host.pidsLimit == settings.processes
+    }
+
+    /// Follows from the address, so that this host finds a container that was made anew where it found the old one. 02: of nobody's making.
+    private var hardwareAddress: String {
+        let octets = containerAddress.split(separator: ".").compactMap { UInt8($0) }
+        return (["02", "5e"] + octets.map { ($0 < 16 ? "0" : "") + String($0, radix: 16) }).joined(separator: ":")
     }
 
     /// Letters, digits and hyphens, at most 63 of them.

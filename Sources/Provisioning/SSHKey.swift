@@ -1,6 +1,7 @@
 // A public key of SSH as its owner pastes it: one line of a .pub file. What comes out is a line that we have written ourselves from the
 // parts we understood, so that nothing a stranger wrote reaches a file that sshd reads. Pure.
 import Mail
+import TLS
 
 public struct SSHKey: Equatable, Sendable {
     /// `ssh-ed25519` and the like.
@@ -17,7 +18,9 @@ public struct SSHKey: Equatable, Sendable {
 
     /// `SHA256:…` as ssh-keygen -l shows it.
     public var fingerprint: String {
-        "SHA256:" + String(decoding: Base64.encode(SHA256.digest(blob)), as: UTF8.self).prefix { $0 != "=" }
+        let digest = SHA256Digest()
+        digest.update(blob)
+        return "SHA256:" + String(decoding: Base64.encode(digest.finish()), as: UTF8.self).prefix { $0 != "=" }
     }
 
     public static func == (left: SSHKey, right: SSHKey) -> Bool { left.blob == right.blob }

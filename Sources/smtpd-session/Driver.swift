@@ -11,6 +11,8 @@ struct Driver: ~Copyable {
     private let settings: SessionSettings
     private var dialogue: Dialogue
     private var message: MessageWriter?
+    /// Whose message that is, if the outgoing server takes it.
+    private var submitter: [UInt8]?
     private let input: Int32
     private let output: Int32
     private let clientAddress: [UInt8]
@@ -84,6 +86,7 @@ struct Driver: ~Copyable {
                 let writer = try station.entrance.begin(envelope)
                 let id = writer.id
                 message = consume writer
+                submitter = envelope.submitter?.bytes
                 dialogue.opened(.success(Array(id.text.utf8)), seconds: Clock.seconds())
             } catch { dialogue.opened(.failure(fault(error)), seconds: 0) }
         case .store:
@@ -114,7 +117,11 @@ struct Driver: ~Copyable {
         let id = writer.id
         do throws(SystemError) {
             try station.entrance.commit(writer)
-            Log.info("queued", .text("id", id.text), .bytes("client", clientAddress))
+            if let submitter {
+                Log.info("queued", .text("id", id.text), .bytes("client", clientAddress), .bytes("by", submitter))
+            } else {
+                Log.info("queued", .text("id", id.text), .bytes("client", clientAddress))
+            }
             dialogue.committed(.success(Array(id.text.utf8)))
         } catch { dialogue.committed(.failure(fault(error))) }
     }

@@ -113,7 +113,7 @@ class Podman(Engine):
         # What is below Debian's own settings here: the limits that tests may set, and no systemd.
         conf = self.directory / "containers.conf"
         conf.write_text('[containers]\ndefault_ulimits = ["nofile=20000:20000", "nproc=10000:10000"]\n[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nruntime = "runc"\n'
-                        '[network]\nnetwork_backend = "netavark"\n')
+                        f'[network]\nnetwork_backend = "netavark"\nnetwork_config_dir = "{self.directory}/networks"\n')
         for name in ("podman", "runc"):
             tool(name)
         self.host.run("mount", "--make-rshared", "/")
@@ -133,6 +133,8 @@ class Podman(Engine):
             self._process.wait()
             self._process.stdout.close()
             self._process = None
+            # Control groups that are empty now; those of another Podman are not.
+            subprocess.run([tool("find"), "/sys/fs/cgroup", "-depth", "-type", "d", "-path", "*/libpod_parent*", "-exec", "rmdir", "{}", "+"], stderr=subprocess.DEVNULL)
 
 
 class Containers(Site):

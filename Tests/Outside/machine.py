@@ -168,8 +168,9 @@ class Machine:
                 if text and text != "sleep infinity" and not text.startswith("tini ")}
 
     def facts(self, pid):
-        """/proc/PID/status as a dictionary."""
-        lines = self.run(["cat", f"/proc/{pid}/status"], check=True).stdout.splitlines()
+        """/proc/PID/status as a dictionary; empty when it has ended."""
+        done = self.run(["cat", f"/proc/{pid}/status"])
+        lines = done.stdout.splitlines() if done.returncode == 0 else []
         return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
 
     # -- files --------------------------------------------------------------

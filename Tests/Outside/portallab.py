@@ -200,8 +200,14 @@ class PortalHouse(House):
 
     def __init__(self, options=(), provision=True, directory=True, **more):
         super().__init__(**more)
-        self.processes = []
-        self.stand_ins = []
+        self.options, self.processes, self.stand_ins, self.slapd = options, [], [], None
+        try:
+            self._begin(provision, directory)
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def _begin(self, provision, directory):
         self.logs = self.directory / "logs"
         for name in ("inbound", "outbound", "outbound-tls", "outbound-local", "qrunner"):
             (self.logs / name).mkdir(parents=True)
@@ -227,7 +233,6 @@ class PortalHouse(House):
         assert await_true(lambda: (self.home / "run/export").exists(), 10), self.text_of("export")
         if provision:
             self.start()
-        self.options = options
         self.start_portal()
 
     def control(self, name, value):

@@ -884,6 +884,21 @@ def test_bodies_that_are_too_large(shared):
     assert shared.browser().get("/sign-in").status == 200
 
 
+def test_bodies_that_do_not_come(shared):
+    with socket.create_connection(("127.0.0.1", shared.port), timeout=60) as connection:
+        connection.sendall(b"POST /sign-in HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n\r\ntoken=")
+        started = time.monotonic()
+        # A word now and then does not keep it waiting for ever.
+        while time.monotonic() - started < 40:
+            connection.settimeout(4)
+            try:
+                answer = connection.recv(4096)
+                break
+            except TimeoutError:
+                connection.sendall(b"x")
+        assert answer.startswith(b"HTTP/1.1 408 ") and 15 < time.monotonic() - started < 30
+
+
 @pytest.mark.parametrize("request_line", ["GET /%2e%2e/%2e%2e/etc/passwd HTTP/1.1", "GET /../../etc/passwd HTTP/1.1", "GET //etc/passwd HTTP/1.1", "GET /\\..\\x HTTP/1.1", "GET /home/../admin HTTP/1.1",
                                           "GET http://evil.test/home HTTP/1.1", "OPTIONS * HTTP/1.1", "TRACE / HTTP/1.1", "PUT /home HTTP/1.1", "DELETE /delete HTTP/1.1", "GET /\x00 HTTP/1.1", "GET /é HTTP/1.1",
                                           "CONNECT evil.test:25 HTTP/1.1", "nonsense", "GET /home HTTP/9.9"])

@@ -198,9 +198,9 @@ run_engine() {
     local process=$1 dir=$2
     mkdir -p "$dir"
     # Volumes that are mounted there later are to be seen by the engine too.
-    nsenter -t "$process" -m mount --make-rshared /
+    nsenter -t "$process" -m -r mount --make-rshared /
     # shellcheck disable=SC2016
-    setsid nsenter -t "$process" -n -m setpriv --pdeathsig KILL unshare --pid --mount --propagation slave --fork --kill-child=KILL sh -euc '
+    setsid nsenter -t "$process" -n -m -r setpriv --pdeathsig KILL unshare --pid --mount --propagation slave --fork --kill-child=KILL sh -euc '
         mount -t proc proc /proc
         mount -t tmpfs -o mode=0755 engine /run
         exec tini -s -- dockerd -H "unix://$1/engine.sock" --data-root "$1/data" --exec-root "/run/docker" --pidfile /run/docker.pid \

@@ -38,7 +38,7 @@ make_network() {
     address "$house" 1
     address "$school" 2
     thing made "mail.semail.test (192.0.2.1) and mx.school.test (192.0.2.2), held by the processes $house and $school"
-    setsid setpriv --pdeathsig KILL /usr/bin/python3 "$root/etc/install/demo_peers.py" run "$demo_home" "$house" "$school" \
+    setsid setpriv --pdeathsig KILL /usr/bin/python3 "$root/etc/install/demo_peers.py" run $$ "$demo_home" "$house" "$school" \
         < /dev/null >> "$demo_home/peers.log" 2>&1 &
     demo_peers=$!
     until grep -q '^ready$' "$demo_home/peers.log"; do
@@ -144,13 +144,13 @@ talk() {
 show_message() {
     local tries file=''
     for ((tries = 0; tries < 300; tries++)); do
-        file=$(nsenter -t "$house" -m grep -rls "$2" "$1" | head -n 1 || true)
+        file=$(nsenter -t "$house" -m -r grep -rls "$2" "$1" | head -n 1 || true)
         [ -z "$file" ] || break
         sleep 0.1
     done
     [ -n "$file" ] || fail_with_logs "the message is not in $1 after 30 seconds"
-    say "   $(nsenter -t "$house" -m stat -c '%n (%A, user %u, %s octets)' "$file")"
-    nsenter -t "$house" -m sed 's/^/   | /' "$file"
+    say "   $(nsenter -t "$house" -m -r stat -c '%n (%A, user %u, %s octets)' "$file")"
+    nsenter -t "$house" -m -r sed 's/^/   | /' "$file"
 }
 
 # show_way HOST: what the logs say of the message that was sent last: the outgoing session, the question for the MX, and how it left.

@@ -1,10 +1,11 @@
 """install.sh --demo: other people's servers in the demo's network, named and Postfix, which are unpacked and not installed.
 
     demo_peers.py unpack
-    demo_peers.py run PLACE HOUSE SCHOOL
+    demo_peers.py run PARENT PLACE HOUSE SCHOOL
 
 `run` starts named in the network of the process HOUSE, for the names in PLACE/names and for semail.test, whose names in PLACE/house.zone
-change as the key PLACE/house.key says, and Postfix in that of SCHOOL, as the mail server of school.test. It says `ready`, and ends both when it is told to end. However it ends, nothing of them goes on.
+change as the key PLACE/house.key says, and Postfix in that of SCHOOL, as the mail server of school.test. PARENT is who started it, and
+with whom it ends. It says `ready`, and ends both when it is told to end. However it ends, nothing of them goes on.
 """
 
 import contextlib
@@ -107,7 +108,10 @@ if __name__ == "__main__":
             for name in ("named", "postfix"):
                 print(peers.unpack(name))
         else:
-            run(Path(sys.argv[2]), *sys.argv[3:])
+            # Killed before the kernel knew that we end with it: it has been cleared up behind it, and nothing may be made again.
+            if os.getppid() != int(sys.argv[2]):
+                sys.exit(111)
+            run(Path(sys.argv[3]), *sys.argv[4:])
     except peers.PeerMissing as missing:
         sys.exit(str(missing))
     except KeyboardInterrupt:

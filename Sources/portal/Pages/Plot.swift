@@ -53,7 +53,8 @@ struct Plot: Sendable {
         }
         for span in 0..<spans {
             let time = end - (spans - span) * spanSeconds
-            if time % (4 * 3600) == 0, span > 0 {
+            // One at an edge would be cut off.
+            if time % (4 * 3600) == 0, 3..<max(3, spans - 3) ~= span {
                 parts.append("<text class=\"scale\" x=\"\(Plot.number(x(Double(span))))\" y=\"\(Plot.height - 8)\" text-anchor=\"middle\">\(words.clock(time))</text>")
             }
             var base = 0.0

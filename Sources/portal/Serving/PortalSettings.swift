@@ -8,7 +8,6 @@ struct PortalSettings: Sendable {
     init(_ home: Home) { self.home = home }
 
     func text(_ setting: Setting) throws -> String { try Control(home.control).text(setting) }
-    func isOn(_ setting: Setting) throws -> Bool { try Control(home.control).isOn(setting) }
 
     var hostname: String { get throws { try text(.hostname) } }
 

@@ -80,7 +80,10 @@ enum Server {
         let arrival = Arrival(source: ApplicationRequestContextSource(channel: channel, logger: logger))
         var response = (try? await responder.respond(to: request, context: arrival)) ?? Response(status: .internalServerError)
         // No route of ours has answered: Hummingbird's own words are replaced by a page.
-        if response.headers[.contentSecurityPolicy] == nil { response = await portal.serve(request, arrival, for: .anybody) { _ in throw Refusal.notFound } }
+        if response.headers[.contentSecurityPolicy] == nil {
+            let refusal = response.status == .internalServerError ? Refusal.broken : .notFound
+            response = await portal.serve(request, arrival, for: .anybody) { _ in throw refusal }
+        }
         let endsConnection = response.status == .contentTooLarge || response.status == .requestTimeout
         if endsConnection { response.headers[.connection] = "close" }
         try await writer.write(response: response.head, body: response.body)

@@ -5,7 +5,6 @@ extension Words {
         "frame.skip": ("Skip to the content", "Aller au contenu"),
         "frame.navigation": ("Pages", "Pages"),
         "frame.home": ("Mailbox", "Boîte"),
-        "frame.create": ("New mailbox", "Nouvelle boîte"),
         "frame.log": ("Deliveries", "Livraisons"),
         "frame.admin": ("Administration", "Administration"),
         "frame.signOut": ("Sign out", "Se déconnecter"),

@@ -4,7 +4,6 @@ extension Words {
     static let homePage: Sentences = [
         "home.title": ("Your mailbox", "Votre boîte"),
         "home.copy": ("Copy", "Copier"),
-        "home.copied": ("Copied", "Copié"),
         "home.mailTitle": ("Mail", "Courrier"),
         "home.space": ("%1 of %2 used", "%1 utilisés sur %2"),
         "home.spaceUnbound": ("%1 of mail; there is no limit of its own", "%1 de courrier ; sans limite propre"),
