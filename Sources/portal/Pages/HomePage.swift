@@ -91,7 +91,7 @@ struct HomeView: Sendable {
         mail = count.map { Mail(new: $0.new, read: $0.read, newest: $0.newest.map { Moment($0, words) }) }
         let url = try portal.settings.text(.webmailURL)
         webmail = url.hasPrefix("https://") || url.hasPrefix("http://") ? url : nil
-        hasIMAP = try portal.settings.isOn(.imap)
+        hasIMAP = try portal.settings.text(.imap) == "yes"
         let keys = try portal.register.keys(of: entry.owner)
         container = entry.mailbox?.keep.container.map { HomeView.container($0, portal.register.container(of: entry.owner), entry.owner, hostname: hostname, hasKey: !keys.isEmpty, hostKey: portal.register.hostKey(of: entry.owner), words) }
         self.keys = keys.map { KeysPage.Row($0, words) }
