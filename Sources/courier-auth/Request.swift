@@ -21,6 +21,7 @@ struct RequestReader {
     static let most = 8192
     static let mostName = 512
     static let mostPassword = 512
+    static let mostSettings = 16
 
     private var waiting: [UInt8] = []
 
@@ -33,6 +34,7 @@ struct RequestReader {
     mutating func next() -> Request? {
         var place = 0
         var client: [UInt8] = []
+        var settings = 0
         while true {
             guard let end = waiting[place...].firstIndex(of: 0x0a) else { return waiting.count - place > RequestReader.most ? .malformed : nil }
             let line = Array(waiting[place..<end])
@@ -40,6 +42,8 @@ struct RequestReader {
             if line.count > RequestReader.most || place > RequestReader.most { return .malformed }
             if let value = RequestReader.setting(line) {
                 if line.starts(with: Array("TCPREMOTEIP=".utf8)) { client = value }
+                settings += 1
+                if settings > RequestReader.mostSettings { return .malformed }
                 continue
             }
             guard let (request, used) = request(line, from: place, client) else { return nil }

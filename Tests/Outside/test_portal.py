@@ -272,6 +272,15 @@ def test_home(lived):
     lived.control("webmail-url", None)
 
 
+def test_home_says_where_imap_is(lived):
+    """Only where the administrator has it."""
+    person = lived.browser().sign_in("ssow")
+    assert "993" not in person.get("/home").plain
+    lived.control("imap", "yes")
+    assert "993" in person.get("/home").plain and "install there what your program speaks to" not in person.get("/home").plain
+    lived.control("imap", None)
+
+
 def test_home_with_a_container(lived):
     path = lived.home / "mailboxes/ssow@ssow.semail.test"
     before = path.read_text()

@@ -68,7 +68,8 @@ def unflagged(webmail):
 
 def test_all_at_once(webmail):
     """Deliveries go on while SqWebMail and mutt open, flag, move and delete; the count of messages is exact."""
-    sender = actor(webmail, "deliver", "ssow", DELIVERIES)
+    # The others need time to look in between.
+    sender = actor(webmail, "deliver", "ssow", DELIVERIES, 0, 0.08)
     rounds = collections.Counter()
     others = {}
     while sender.poll() is None:

@@ -1,6 +1,6 @@
 """Those who are at one Maildir at the same time, for test_webmail_maildir.py. Run within the machine that webmaillab.py makes.
 
-    python3 webmailactors.py deliver OWNER COUNT       a sender, at port 25
+    python3 webmailactors.py deliver OWNER COUNT [FIRST [PAUSE]]     a sender, at port 25
     python3 webmailactors.py web OWNER PASSWORD         one look through the inbox with SqWebMail: moves and deletes
     python3 webmailactors.py mutt OWNER                  the same with mutt, as the mailbox's user
 
@@ -26,7 +26,7 @@ SITE = "https://mail.semail.test"
 HOME = "/var/lib/semail"
 
 
-def deliver(owner, count, first=0):
+def deliver(owner, count, first=0, pause=0):
     client = None
     for number in range(int(first), int(first) + int(count)):
         if number % 50 == 0 or client is None:
@@ -35,8 +35,7 @@ def deliver(owner, count, first=0):
         kind = KINDS[number % len(KINDS)]
         text = f"From: a@elsewhere.test\nTo: {owner}@semail.test\nSubject: {kind} {number}\nMessage-ID: <{number}@elsewhere.test>\n\nnumber {number}\n" + "text\n" * (number % 200)
         client.sendmail("a@elsewhere.test", f"{owner}@semail.test", text)
-        # The others need time to look in between.
-        time.sleep(0.08)
+        time.sleep(float(pause))
     client.quit()
 
 
@@ -48,6 +47,10 @@ class Web:
         answer = self.opener.open(SITE + "/mail", urllib.parse.urlencode({"username": user, "password": password, "inpublic": "1", "do.login": "1"}).encode(), timeout=60)
         assert "form=folders" in answer.url, answer.read()[:2000]
         self.base = answer.url.partition("?")[0]
+        # As many messages on a page as SqWebMail gives.
+        page = self.get(folder="INBOX", form="preferences")
+        sizes = re.findall(r'<option value="(\d+)"', page[page.index('name="pagesize"'):])
+        self.post(folder="INBOX", form="preferences", pagesize=max(map(int, sizes)), sortorder="DATE", doshowhtml="on", noautorenamesent="on", autopurge="7", signature="", **{"do.changeprefs": "1"})
 
     def get(self, **fields):
         return self.opener.open(f"{self.base}?{urllib.parse.urlencode(fields)}", timeout=120).read().decode("utf-8", "replace")
@@ -87,10 +90,10 @@ class Web:
                 done += len(chosen)
             if rows:
                 self.get(folder="INBOX", form="readmsg", pos=rows[0][0])
-            after = re.search(rf"form=folder&amp;pos=({position + 10})\b", page)
+            after = [int(place) for place in re.findall(r"form=folder&amp;pos=(\d+)", page) if int(place) > position]
             if not after:
                 return done
-            position += 10
+            position = min(after)
 
 
 def web(owner, password):

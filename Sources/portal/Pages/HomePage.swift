@@ -67,6 +67,7 @@ struct HomeView: Sendable {
     let spaceText: String?
     let mail: Mail?
     let webmail: String?
+    let hasIMAP: Bool
     let container: Container?
     let keys: [KeysPage.Row]
     let canAddKey: Bool
@@ -90,6 +91,7 @@ struct HomeView: Sendable {
         mail = count.map { Mail(new: $0.new, read: $0.read, newest: $0.newest.map { Moment($0, words) }) }
         let url = try portal.settings.text(.webmailURL)
         webmail = url.hasPrefix("https://") || url.hasPrefix("http://") ? url : nil
+        hasIMAP = try portal.settings.text(.imap) == "yes"
         let keys = try portal.register.keys(of: entry.owner)
         container = entry.mailbox?.keep.container.map { HomeView.container($0, portal.register.container(of: entry.owner), entry.owner, hostname: hostname, hasKey: !keys.isEmpty, hostKey: portal.register.hostKey(of: entry.owner), words) }
         self.keys = keys.map { KeysPage.Row($0, words) }

@@ -55,6 +55,7 @@ extension Words {
         "client.text": ("To send from any mail program:", "Pour envoyer depuis n'importe quel logiciel :"),
         "client.server": ("Outgoing server", "Serveur d'envoi"),
         "client.port": ("Port", "Port"),
+        "client.imap": ("Incoming server (IMAP)", "Serveur de réception (IMAP)"),
         "client.user": ("User name", "Identifiant"),
         "client.password": ("Password", "Mot de passe"),
         "client.passwordText": ("the one you signed in with", "celui de cette page"),
