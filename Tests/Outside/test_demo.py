@@ -18,7 +18,8 @@ from test_install import PROGRAMS, refused
 
 WHOLE = ["./install.sh", "--demo"]
 # How it begins and ends has nothing to do with containers, which take a while.
-DEMO = [*WHOLE, "--without", "containers"]
+WITHOUT = ["--without", "containers"]
+DEMO = [*WHOLE, *WITHOUT]
 PROMPT = "Ctrl-C ends it all and removes it."
 
 
@@ -111,7 +112,7 @@ def nothing_is_left(machine):
 def test_once_shows_messages_and_leaves_nothing(machine):
     done = machine.run([*WHOLE, "--once"], timeout=900)
     assert done.returncode == 0, done.stdout
-    parts = re.split(r"^(?=[A-Z].*\n   )", done.stdout, flags=re.M)
+    parts = re.split(r"^(?=[A-Za-z].*\n   )", done.stdout, flags=re.M)
     stranger, ourselves, school, answer = (next(part for part in parts if part.startswith(title)) for title in (
         "A stranger's message to xredon", "A message from ssow to xredon", "A message from ssow to anna", "Anna's answer"))
 
@@ -235,7 +236,7 @@ def test_ctrl_c_in_the_middle_leaves_nothing(machine, terminal):
 
 def test_killed_outright_its_services_end_and_nothing_is_left(machine, terminal):
     for text in ("A mailbox", "A network", PROMPT):
-        terminal([*DEMO, "/var/tmp/d"]).wait_for(text)
+        terminal([*WHOLE, "/var/tmp/d", *WITHOUT]).wait_for(text)
         machine.run(["kill", "-KILL", script_of(machine)], check=True)
         assert await_true(lambda: machine.processes() == {}, 20), machine.processes()
         assert nothing_is_left(machine)
@@ -244,7 +245,7 @@ def test_killed_outright_its_services_end_and_nothing_is_left(machine, terminal)
 def test_the_remains_of_a_demo_are_taken_over(machine):
     """As after a power cut."""
     machine.run(["sh", "-c", "mkdir -p /var/tmp/d/service/inbound && touch /var/tmp/d/.semail-demo"], check=True)
-    done = machine.run([*DEMO, "/var/tmp/d", "--once"])
+    done = machine.run([*WHOLE, "/var/tmp/d", *WITHOUT, "--once"])
     assert done.returncode == 0, done.stdout
     # It found the directory, so it leaves it: empty.
     assert machine.changes().keys() - {"/run/mount"} == {"/var/tmp/d"}
@@ -260,9 +261,9 @@ def test_a_busy_port_is_said_and_another_can_be_chosen(machine):
 
 
 def test_two_demos_at_once_do_not_meet(machine, terminal):
-    first = terminal([*DEMO, "/var/tmp/first"]).wait_for(PROMPT)
-    assert re.search(r"/var/tmp/first holds a demo that runs: ", refused(machine, [*DEMO, "/var/tmp/first", "--port", "2626", "--once"]))
-    second = machine.run([*DEMO, "/var/tmp/second", "--port", "2626", "--once"])
+    first = terminal([*WHOLE, "/var/tmp/first", *WITHOUT]).wait_for(PROMPT)
+    assert re.search(r"/var/tmp/first holds a demo that runs: ", refused(machine, [*WHOLE, "/var/tmp/first", *WITHOUT, "--port", "2626", "--once"]))
+    second = machine.run([*WHOLE, "/var/tmp/second", *WITHOUT, "--port", "2626", "--once"])
     assert second.returncode == 0, second.stdout
     # The first one did not notice.
     machine.python("import smtplib; smtplib.SMTP('127.0.0.1', 2525, timeout=5).quit()")
@@ -273,18 +274,18 @@ def test_two_demos_at_once_do_not_meet(machine, terminal):
 
 def test_a_directory_with_something_in_it_is_not_touched(machine):
     machine.run(["sh", "-c", "mkdir /var/tmp/mine && echo precious > /var/tmp/mine/file"], check=True)
-    assert refused(machine, [*DEMO, "/var/tmp/mine"]).startswith("/var/tmp/mine is not empty: ")
+    assert refused(machine, [*WHOLE, "/var/tmp/mine", *WITHOUT]).startswith("/var/tmp/mine is not empty: ")
     assert machine.read("/var/tmp/mine/file") == "precious\n"
 
 
 def test_a_directory_that_services_cannot_enter_is_said(machine):
     machine.run(["mkdir", "-m", "0700", "/var/tmp/closed"], check=True)
-    assert "the services' users cannot get into /var/tmp/closed/demo" in refused(machine, [*DEMO, "/var/tmp/closed/demo"])
+    assert "the services' users cannot get into /var/tmp/closed/demo" in refused(machine, [*WHOLE, "/var/tmp/closed/demo", *WITHOUT])
 
 
 def test_a_file_system_that_runs_no_programs_is_said(machine):
     machine.run(["sh", "-c", "mkdir /var/tmp/noexec && mount -t tmpfs -o noexec,mode=0755 none /var/tmp/noexec"], check=True)
-    assert "no programs can be run in /var/tmp/noexec/demo" in refused(machine, [*DEMO, "/var/tmp/noexec/demo"])
+    assert "no programs can be run in /var/tmp/noexec/demo" in refused(machine, [*WHOLE, "/var/tmp/noexec/demo", *WITHOUT])
 
 
 def test_a_second_run_skips_what_is_done(machine):
@@ -295,7 +296,7 @@ def test_a_second_run_skips_what_is_done(machine):
 
 
 def test_the_demo_runs_the_services_that_are_installed(machine, terminal):
-    demo = terminal([*DEMO, "/var/tmp/d"]).wait_for(PROMPT)
+    demo = terminal([*WHOLE, "/var/tmp/d", *WITHOUT]).wait_for(PROMPT)
     for path in sorted((REPOSITORY / "etc/service").rglob("run")):
         name = path.relative_to(REPOSITORY / "etc/service")
         # Web pages of others are not in it; the portal's port is this host's.
