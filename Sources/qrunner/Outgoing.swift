@@ -27,7 +27,11 @@ final class Outgoing {
 
     var isBusy: Bool { signer.isBusy || connected.contains { $0.connections.contains { $0.transaction != nil } } }
 
-    private var connections: Int { connected.reduce(0) { $0 + $1.connections.count } }
+    /// Without those of silent destinations, unless there are very many of these.
+    private func connections(_ runner: Runner, _ now: Int) -> Int {
+        let silent = min(connected.count { $0.isSilent(now) }, 2 * runner.settings.connections)
+        return connected.reduce(0) { $0 + $1.connections.count } - silent
+    }
 
     func tryAll() { down.forget() }
 
@@ -77,14 +81,15 @@ final class Outgoing {
     /// Hands what waits to connections that are open, and opens more as far as they may be.
     func start(_ runner: Runner) {
         signer.start(runner)
+        let now = Clock.monotonicMilliseconds()
         // Who has shown to answer comes before who may hang.
         for lane in ready.filter(\.isProven) + ready.filter({ !$0.isProven }) {
             while !lane.waiting.isEmpty {
                 if let relay = lane.idle { send(lane, relay, runner); continue }
                 // Until one has answered, nobody knows whether there is anybody.
                 guard lane.isProven ? lane.connections.count < runner.settings.connectionsPerDestination : lane.connections.isEmpty else { break }
-                if !lane.isProven, connected.count(where: { !$0.isProven }) >= max(1, runner.settings.connections / 2) { break }
-                guard connections < runner.settings.connections || dismissOne(runner) else { return }
+                if !lane.isProven, connected.count(where: { !$0.isProven && !$0.isSilent(now) }) >= max(1, runner.settings.connections / 2) { break }
+                guard connections(runner, now) < runner.settings.connections || dismissOne(runner) else { return }
                 guard open(lane, runner) else { break }
             }
         }
@@ -94,6 +99,7 @@ final class Outgoing {
     private func open(_ lane: RelayLane, _ runner: Runner) -> Bool {
         nextTag += 1
         do throws(SystemError) {
+            if lane.connections.isEmpty { lane.triedSince = Clock.monotonicMilliseconds() }
             lane.connections.append(try Relay(lane.route, from: relays, tag: nextTag))
             if !connected.contains(where: { $0 === lane }) { connected.append(lane) }
             return true
@@ -132,10 +138,11 @@ final class Outgoing {
         return true
     }
 
-    /// Closes connections that have been idle for long enough; milliseconds until the next has.
+    /// Closes connections that have been idle for long enough; milliseconds until the next has, or until one that has not answered makes
+    /// room for a destination that waits to be tried.
     func dismissIdle() -> Int? {
         let now = Clock.monotonicMilliseconds()
-        var next: Int?
+        var next = ready.isEmpty ? nil : connected.filter { !$0.isProven && !$0.isSilent(now) }.map { $0.triedSince + RelayLane.patienceMilliseconds - now }.min()
         for lane in connected where lane.waiting.isEmpty {
             for relay in lane.connections where relay.transaction == nil {
                 let left = relay.idleSince + Relay.lingerMilliseconds - now

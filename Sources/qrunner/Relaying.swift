@@ -23,6 +23,14 @@ final class RelayLane {
     /// A connection has carried a message: more may be opened. Until then one is enough to see whether anybody is there.
     var isProven = false
 
+    /// When its first connection was begun, on the monotonic clock.
+    var triedSince = 0
+
+    /// Nothing has come of its first connection for a while. It goes on, but holds up nobody: a third of all destinations may be like this.
+    func isSilent(_ now: Int) -> Bool { !isProven && !connections.isEmpty && now - triedSince >= RelayLane.patienceMilliseconds }
+
+    static let patienceMilliseconds = 2000
+
     /// The most that wait in memory for one destination.
     static let waitingLimit = 200
     /// As long as nobody has answered there, and many wait for others like it.

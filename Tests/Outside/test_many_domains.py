@@ -62,6 +62,9 @@ def far():
     with Network() as network, Site(network) as site:
         for name in ("messages-per-hour", "recipients-per-hour"):
             site.control(name, "0")
+        if not LONG:
+            # In proportion: as many that are silent as may be tried at once.
+            site.control("connections", "10")
         far = Far(network, site, network.host("sink", 50), network.host("closed", 51))
         far.sink = Sink(far.sink_host, network.directory / "sink")
         try:
@@ -179,7 +182,8 @@ def test_a_third_is_down(far):
         c=collections.Counter(int(w-times[0]) for w in times); print([c[i] for i in range(int(max(times)-times[0])+1)])
     taken = collections.Counter(name for _, _, _, name in far.sink.records() if name.startswith("all-"))
     assert set(taken) == {name for name, recipient in everything.items() if recipient.partition("@")[2] in far.healthy()}
-    assert together <= 1.2 * alone + (0 if LONG else 0.7)
+    # Those that are silent are waited for, two seconds, when nobody else can be tried: at this size that is more than all the rest.
+    assert together <= 1.2 * alone + (0 if LONG else 2.7)
     assert watch.peak < 48 * 1024
 
     # Whoever is down is not asked again and again: a few times for all its messages.
