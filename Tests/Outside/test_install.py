@@ -121,8 +121,8 @@ def test_a_second_run_changes_nothing_and_says_so(host):
     assert set(states(host.second.stdout).values()) == {"ok"}
 
     def lasting(listing):
-        # runsv's own state, and the queue's directories, through which messages pass.
-        return {path: facts for path, facts in listing.items() if "/supervise" not in path}
+        # runsv's own state; and what the services that ran meanwhile wrote: volumes that are mounted, slapd's database, what provision notes.
+        return {path: facts for path, facts in listing.items() if "/supervise" not in path and not path.startswith((f"{HOME}/volumes", f"{HOME}/directory/", f"{HOME}/run", f"{HOME}/mnt"))}
 
     assert lasting(host.after) == lasting(host.before)
 
@@ -131,7 +131,11 @@ def test_every_path_is_as_the_table_says(host):
     ids = {name: int(number) for name, number in re.findall(r"^([^:]+):[^:]*:(\d+)", host.read("/etc/passwd"), re.M)}
     groups = {name: int(number) for name, number in re.findall(r"^([^:]+):[^:]*:(\d+)", host.read("/etc/group"), re.M)}
     for kind, mode, owner, group, path, target in hier():
-        there = host.listing(path)[path]
+        there = host.listing(path).get(path)
+        # A file of a part that was left out need not be there.
+        if kind == "f" and there is None:
+            assert path.endswith("/ssh-door")
+            continue
         assert there[:4] == [kind, mode, ids[owner], groups[group]], path
         if kind == "l":
             assert there[4] == target
@@ -177,6 +181,7 @@ def test_every_program_runs_under_its_own_user_locked_in(host):
     assert {facts["Uid"].split()[1] for facts in seen.pop("provision")} == {"0"}
     # maildir-deliver, and it alone, becomes other users: those of mailboxes.
     setuid_and_setgid = f"{1 << 6 | 1 << 7:016x}"
+    exporters = []
     for name, users, capabilities, seccomp in (
             ("tcp-accept", {"semail-accept", "semail-auth"}, "0" * 16, "2"), ("smtpd-session", {"semail-smtpd"}, "0" * 16, "2"),
             ("tls-wrap", {"semail-tls"}, "0" * 16, "2"), ("qrunner", {"semail-queue"}, "0" * 16, "2"),
@@ -187,11 +192,15 @@ def test_every_program_runs_under_its_own_user_locked_in(host):
             assert set(facts["Gid"].split()) == {groups[user]}, name
             extra = {groups[name] for name in {"semail-queue": ["semail-smtpd"], "semail-portal": ["semail-ask", "semail-log"]}.get(user, [])}
             assert set(facts["Groups"].split()) - {groups[user]} == extra, name
+            # The service export has one that starts others as the users of mailboxes.
+            if name == "tcp-accept" and facts["CapEff"] == setuid_and_setgid:
+                exporters.append(facts)
+                continue
             assert facts["CapEff"] == facts["CapPrm"] == capabilities, name
             assert facts["NoNewPrivs"] == "1", name
             # What starts another program for each connection, as auth has it, is not locked in: that would go for the program too.
             assert facts["Seccomp"] == ("0" if user == "semail-auth" else seccomp), name
-    assert seen == {}
+    assert seen == {} and len(exporters) == 1 and exporters[0]["NoNewPrivs"] == "1"
 
 
 def test_mail_to_port_25_lands_in_a_maildir(host):
@@ -345,8 +354,8 @@ def test_doctor_finds_an_installation_well(host):
     # The machine has no DNS, and perhaps postmaster unread mail, so there is something to note; but not about what was installed.
     for check in ("home", "settings", "mailboxes", "qrunner", "queue", "port", "sending"):
         assert levels[check] == "well", report
-    # Nobody has signed the certificate, and there is no directory of users.
-    for check, word in (("tls", "signed by nobody"), ("use", "no directory of users"), ("keys", "is not signed")):
+    # Nobody has signed the certificate.
+    for check, word in (("tls", "signed by nobody"), ("keys", "is not signed")):
         assert any(finding["level"] == "note" and word in finding["text"] for finding in report["findings"] if finding["check"] == check), report
     assert report["isWell"] is True
 
@@ -502,7 +511,8 @@ def test_uninstall_leaves_the_data_and_nothing_else():
         assert done.returncode == 0, done.stdout
         assert f"Kept: {HOME}" in done.stdout and "/etc/semail" in done.stdout
 
-        assert machine.read(path).endswith("Hello.\n")
+        # The mail is on its volume, which is not mounted any more.
+        assert f"{HOME}/volumes/postmaster" in machine.listing(f"{HOME}/volumes") and machine.run(["ls", path]).returncode != 0
         assert machine.read("/etc/semail/message-size") == "1M\n"
         certificate = machine.read("/etc/semail/tls/default.pem")
         left = set(machine.changes())
@@ -521,7 +531,7 @@ def test_uninstall_leaves_the_data_and_nothing_else():
 
         # And back: the mail is where it was, and more comes to it.
         machine.run(INSTALL, check=True)
-        assert machine.read(path).endswith("Hello.\n")
+        assert await_true(lambda: machine.run(["cat", path]).stdout.endswith("Hello.\n"))
         assert machine.read("/etc/semail/message-size") == "1M\n"
         assert machine.read("/etc/semail/tls/default.pem") == certificate
         send(machine, f"postmaster@{DOMAIN}", "again")
@@ -602,7 +612,7 @@ def test_a_build_belongs_to_whom_the_sources_belong(machine):
             'mkdir -p "$3/.build/release" && cd {REPOSITORY}/.build/release && cp {' '.join(PROGRAMS)} "$3/.build/release"' > /home/builder/bin/swift
         chmod 755 /home/builder/bin/swift
         chown -R builder: /home/builder"""], check=True)
-    done = machine.run(["/home/builder/semail/install.sh", "--demo", "--once"],
+    done = machine.run(["/home/builder/semail/install.sh", "--demo", "--once", "--without", "containers"],
                        environment={**machine.environment, "PATH": "/home/builder/bin:" + machine.environment["PATH"], "SEMAIL_PEERS": str(peers.CACHE)})
     assert done.returncode == 0, done.stdout
     assert "built by builder, whose home is /home/builder, in /home/builder/semail" in done.stdout
@@ -699,7 +709,7 @@ def test_it_can_be_killed_at_any_moment_and_repeated(machine):
 def test_shellcheck_has_nothing_to_say():
     scripts = [REPOSITORY / "install.sh", REPOSITORY / ".ci/run", *sorted((REPOSITORY / "etc/install").glob("*.sh")),
                *sorted((REPOSITORY / "etc/service").rglob("run"))]
-    assert len(scripts) == 20
+    assert len(scripts) > 30
     done = subprocess.run(["shellcheck", "-x", *scripts], cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
     assert done.returncode == 0, done.stdout
 

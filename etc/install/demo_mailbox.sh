@@ -111,7 +111,7 @@ send_from_container() {
 
 delete_own_mailbox() {
     visit delete ssow@ssow.semail.test
-    [ ! -e "$demo_home/mailboxes/ssow@ssow.semail.test" ] && [ ! -e "$demo_home/volumes/ssow" ] || fail_with_logs 'something is left of the mailbox'
+    if [ -e "$demo_home/mailboxes/ssow@ssow.semail.test" ] || [ -e "$demo_home/volumes/ssow" ]; then fail_with_logs 'something is left of the mailbox'; fi
     say '   What there is now: no file of the address, no volume, no container, and in the DNS:'
     inside "$house" dig @127.0.0.1 +noall +comments ssow.semail.test MX | sed -n 's/.*\(status: [A-Z]*\).*/   | ssow.semail.test: \1/p'
 }
