@@ -150,7 +150,7 @@ def test_once_shows_messages_and_leaves_nothing(machine):
         return next(part for part in parts if part.startswith(title))
     made = part("ssow makes a mailbox")
     for step in ("The name is reserved", "The disk is made", "The container is started", "The DNS records are set", "Mail is let in"):
-        assert re.search(rf"^   \| {step}, \d[\d.]* m?s$", made, re.M), made
+        assert re.search(rf"^   \| {step}, \d[\d.]*\sm?s$", made, re.M), made
     assert "   | ssow.semail.test. 300 IN MX 10 mail.semail.test.\n" in made and re.search(r"ssh -J semail-ssh@mail\.semail\.test ssow@172\.30\.0\.\d+", made)
     assert re.search(r"^   \| ssow\n   \| ssow\n(?:   \| ?.*\n)+   \| Somebody is\.\n", part("ssow's container"), re.M)
     assert "\nReceived: from ssow.semail.test ([172.30.0." in shown(part("A message from the container"), "mnt/xredon/Maildir/new")
