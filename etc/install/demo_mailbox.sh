@@ -36,13 +36,17 @@ start_demo_sshd() {
     say "semail-ssh:x:$demo_ssh:" >> "$place/group"
     install -m 0755 "$root/etc/ssh/ssh-door" "$place/ssh-door"
     for name in passwd group shadow; do nsenter -t "$house" -m -r mount -n --bind "$place/$name" "/etc/$name"; done
-    nsenter -t "$house" -m -r sh -c 'mkdir -p /run/sshd && mount -n -t tmpfs -o mode=0755 sshd /run/sshd' || true
     ssh-keygen -q -t ed25519 -N '' -f "$place/host"
     ssh-keygen -q -t ed25519 -N '' -C ssow -f "$place/ssow"
     sed "s,/var/lib/semail,$demo_home,g; s,/usr/local/libexec/semail/ssh-door,$place/ssh-door,g" "$root/etc/ssh/semail.conf" > "$place/semail.conf"
     # The home is beneath a directory where everybody may write, as no installation's is.
     printf '%s\n' 'StrictModes no' "Include $place/semail.conf" 'ListenAddress 127.0.0.1:2222' "HostKey $place/host" 'PidFile none' 'UsePAM no' 'PasswordAuthentication no' > "$place/sshd_config"
-    setsid setpriv --pdeathsig KILL nsenter -t "$house" -n -m -r /usr/sbin/sshd -D -e -f "$place/sshd_config" < /dev/null > "$place/log" 2>&1 &
+    # With a /run of its own, where it finds the directory it wants.
+    # shellcheck disable=SC2016
+    setsid setpriv --pdeathsig KILL nsenter -t "$house" -n -m -r unshare --mount --propagation private sh -euc '
+        mount -n -t tmpfs -o mode=0755 run /run
+        mkdir -m 0755 /run/sshd
+        exec /usr/sbin/sshd -D -e -f "$1"' sh "$place/sshd_config" < /dev/null > "$place/log" 2>&1 &
     demo_sshd=$!
     for ((tries = 0; tries < 100; tries++)); do
         if inside "$house" bash -c 'exec 2> /dev/null 3<> /dev/tcp/127.0.0.1/2222'; then break; fi

@@ -450,6 +450,8 @@ remove_users() {
             thing ok "$name (kept)"
         else
             userdel "$name"
+            # It stays where another user has it too.
+            if getent group "$name" > /dev/null; then groupdel "$name"; fi
             thing removed "$name"
         fi
     done
