@@ -18,7 +18,7 @@ from pathlib import Path
 from semailtest import REPOSITORY, tool
 
 CACHE = Path(os.environ.get("SEMAIL_GUEST_CACHE") or REPOSITORY / ".build-guest")
-PACKAGES = "linux-image-cloud-amd64,initramfs-tools,lvm2,kmod,udev,e2fsprogs,util-linux,mount,openssl,ca-certificates"
+PACKAGES = "linux-image-cloud-amd64,initramfs-tools,lvm2,kmod,udev,e2fsprogs,util-linux,mount,openssl,ca-certificates,libldap-2.5-0"
 
 _INIT = r"""#!/bin/bash
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8
