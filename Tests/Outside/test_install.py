@@ -495,7 +495,7 @@ def test_the_same_directories_run_under_s6():
         # s6 would start again what is removed under its feet.
         refused = machine.run(["./install.sh", "--uninstall"])
         assert refused.returncode == 111 and "supervised by s6" in refused.stdout, refused.stdout
-        assert is_greeted(machine)
+        assert await_true(lambda: is_greeted(machine)), logs(machine)
 
 
 def test_uninstall_leaves_the_data_and_nothing_else():
@@ -677,7 +677,7 @@ def test_systemd_hosts_have_runit_started_by_systemd(machine):
     done = machine.run(INSTALL, environment=environment)
     assert done.returncode == 0, done.stdout
     assert machine.read("/tmp/asked").splitlines()[-1] == "--quiet enable --now runit.service"
-    assert is_greeted(machine)
+    assert await_true(lambda: is_greeted(machine)), logs(machine)
     again = machine.run(INSTALL, environment=environment)
     assert "\nNothing was changed.\n" in again.stdout, again.stdout
 
