@@ -28,6 +28,9 @@ from pathlib import Path
 REPOSITORY = Path(__file__).resolve().parents[2]
 PROGRAMS = [REPOSITORY / ".build/release" / name for name in ("tcp-accept", "smtpd-session", "qrunner", "maildir-deliver", "remote-relay", "dkim-sign", "semail")]
 
+# Major number 7: loop devices.
+UNMOUNT_LOOPS = "awk '$3 ~ /^7:/ { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l"
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
@@ -97,7 +100,10 @@ class Machine:
         self.close()
 
     def close(self):
-        # The kernel ends every process of the machine with its first, and with the last of them its mounts.
+        # The kernel ends every process of the machine with its first, and with the last of them its mounts; but for a volume within what
+        # it is itself a file of: each would hold the other for ever.
+        for tries in range(3):
+            subprocess.run(self.command(["sh", "-c", UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._unshare.kill()
         self._unshare.wait()
         self._unshare.stdout.close()

@@ -77,6 +77,10 @@ class Holder:
                             for name, kind in (("net", _CLONE_NEWNET), ("mnt", _CLONE_NEWNS))]
 
     def close(self):
+        # A volume whose image is on a file system of the same mounts would hold it, and be held by it, for ever.
+        if self.process.poll() is None:
+            subprocess.run([tool("nsenter"), "-t", str(self.process.pid), "-m", "sh", "-c", "awk '$3 ~ /^7:/ { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l"],
+                           stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()

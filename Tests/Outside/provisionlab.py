@@ -15,6 +15,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from networklab import end_with_tests
 from semailtest import await_true, program
 
 PORTAL_USER = 61040
@@ -46,7 +47,8 @@ class House:
         os.chmod(self.directory, 0o755)
         self.home = self.directory / "home"
         kinds = ["--mount", "--propagation", "private"] + (["--net"] if network else [])
-        self.holder = subprocess.Popen(["unshare", *kinds, "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True)
+        self.holder = subprocess.Popen(["unshare", *kinds, "sh", "-c", "echo ready; exec sleep infinity"], stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, start_new_session=True,
+                                       preexec_fn=end_with_tests)
         assert self.holder.stdout.readline() == b"ready\n"
         self.inside = ["nsenter", "-t", str(self.holder.pid), "-m"] + (["-n"] if network else [])
         self.daemon = None

@@ -175,7 +175,11 @@ end_peers() {
 }
 
 end_network() {
-    local process
+    local process place
+    # Volumes first: an image and what is mounted of it would hold each other, though nobody sees them any more.
+    if [ -n "$house" ]; then
+        while read -r place; do nsenter -t "$house" -m -r umount -l "$place"; done < <(awk -v home="$demo_home/mnt/" 'index($5, home) == 1 { print $5 }' "/proc/$house/mountinfo")
+    fi 2> /dev/null
     for process in $house $school; do
         kill "$process" 2> /dev/null
         wait "$process" 2> /dev/null
