@@ -12,11 +12,7 @@ extension MailboxRegister {
             guard try read(name) != nil else { throw ProvisioningError("there is no mailbox \(address.text) to publish", .noMailbox) }
             return
         }
-        // `@DOMAIN`, there while the domain has a mailbox.
-        do throws(SystemError) { try Entry.makeFile("@" + address.domainText, in: directory, with: [], mode: 0o644) } catch {
-            if !error.isExisting { throw error }
-        }
-        for link in MailboxRegister.links(mailbox) where (try? directory.linkTarget(link)) != Array(name.utf8) { try directory.replaceLink(link, to: name) }
+        try makeCompanions(address, mailbox, name)
         // From now on the mail is this mailbox's, and goes with it.
         try rewrite(name, in: MailboxRegister.making) { $0.keep.keepsMail = false }
         let making = try directory.directory(MailboxRegister.making)
@@ -31,12 +27,18 @@ extension MailboxRegister {
     public func complete(_ address: Address, _ mailbox: Mailbox) throws {
         let name = try fileName(address)
         let lock = try lock()
-        for link in MailboxRegister.links(mailbox) where (try? directory.linkTarget(link)) != Array(name.utf8) { try directory.replaceLink(link, to: name) }
+        try makeCompanions(address, mailbox, name)
+        try directory.flush()
+        try lock.close()
+    }
+
+    /// What stands beside a mailbox's file, as far as it is missing: the marker of its domain, and the links that lead to it.
+    private func makeCompanions(_ address: Address, _ mailbox: Mailbox, _ name: String) throws(SystemError) {
+        // `@DOMAIN`, there while the domain has a mailbox.
         do throws(SystemError) { try Entry.makeFile("@" + address.domainText, in: directory, with: [], mode: 0o644) } catch {
             if !error.isExisting { throw error }
         }
-        try directory.flush()
-        try lock.close()
+        for link in MailboxRegister.links(mailbox) where (try? directory.linkTarget(link)) != Array(name.utf8) { try directory.replaceLink(link, to: name) }
     }
 
     /// From now on the address does not exist; what was made for it still does. The mailbox may be published or half made.

@@ -102,12 +102,13 @@ public struct Making: Sendable {
         guard let zone = try Zone.open(home, zone: mailbox.keep.zone) else { throw ProvisioningError("the setting dns-server is empty, and \(address.text) needs records: set it, or delete the mailbox") }
         try zone.add(address, owner: mailbox.owner, dkim: keys)
     }
+}
 
-    private func timed<Result>(_ step: Step, _ report: Report, _ body: () throws -> Result) rethrows -> Result {
-        report(step, .begins)
-        let start = Clock.monotonicMilliseconds()
-        let result = try body()
-        report(step, .done(milliseconds: Clock.monotonicMilliseconds() - start))
-        return result
-    }
+/// One step of making or unmaking, reported when it begins and when it is done.
+func timed<Result>(_ step: Step, _ report: Making.Report, _ body: () throws -> Result) rethrows -> Result {
+    report(step, .begins)
+    let start = Clock.monotonicMilliseconds()
+    let result = try body()
+    report(step, .done(milliseconds: Clock.monotonicMilliseconds() - start))
+    return result
 }

@@ -50,12 +50,4 @@ public struct Unmaking: Sendable {
         try Volume(home, mailbox.owner, mailbox.keep).remove()
         return nil
     }
-
-    private func timed<Result>(_ step: Step, _ report: Making.Report, _ body: () throws -> Result) rethrows -> Result {
-        report(step, .begins)
-        let start = Clock.monotonicMilliseconds()
-        let result = try body()
-        report(step, .done(milliseconds: Clock.monotonicMilliseconds() - start))
-        return result
-    }
 }

@@ -102,8 +102,7 @@ class Machine:
     def close(self):
         # The kernel ends every process of the machine with its first, and with the last of them its mounts; but for a volume within what
         # it is itself a file of: each would hold the other for ever.
-        for tries in range(3):
-            subprocess.run(self.command(["sh", "-c", UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(self.command(["sh", "-c", UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._unshare.kill()
         self._unshare.wait()
         self._unshare.stdout.close()

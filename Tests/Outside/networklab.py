@@ -31,6 +31,7 @@ from pathlib import Path
 
 import semailtest
 from faultlab import Lab
+from machine import UNMOUNT_LOOPS
 from semailtest import await_true, tool
 
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -79,7 +80,7 @@ class Holder:
     def close(self):
         # A volume whose image is on a file system of the same mounts would hold it, and be held by it, for ever.
         if self.process.poll() is None:
-            subprocess.run([tool("nsenter"), "-t", str(self.process.pid), "-m", "sh", "-c", "awk '$3 ~ /^7:/ { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l"],
+            subprocess.run([tool("nsenter"), "-t", str(self.process.pid), "-m", "sh", "-c", UNMOUNT_LOOPS],
                            stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self.process.kill()
         self.process.wait()
