@@ -10,7 +10,8 @@ public enum TemplateServer {
         return raw
     }
 
-    /// Serves requests of at most `limit` octets with `spares` processes in advance; `refresh` is called before each fork.
+    /// Serves requests of at most `limit` octets with `spares` processes in advance; `refresh` is called before a fork, once a second at
+    /// most: each child looks for itself whether something has changed, and what the template has seen it need not read.
     /// `beside`: another template, to which the children hand on what they do not do themselves. What it reports nobody needs; without it
     /// there is nothing to serve.
     /// Returns in each child that got work, with it; in the template itself it never returns.
@@ -20,12 +21,18 @@ public enum TemplateServer {
         Socket.setNonblocking(taken.first.raw)
         var processes: [Int32: [UInt8]] = [:]  // By pid, the tag of its work; empty while it waits for some.
         var waiting = 0
+        var refreshed = -1000
         // No socket, so nothing comes of it; but what the language sets up for the first request is set up before the forks.
         _ = try? Socket.receive(taken.first.raw, limit: 1)
         let watched = [signals.descriptor.raw, taken.first.raw] + (beside.map { [$0.descriptor] } ?? [])
+        Process.prepareForks()
         while true {
             while waiting < spares {
-                refresh()
+                let now = Clock.monotonicMilliseconds()
+                if now - refreshed >= 1000 {
+                    refreshed = now
+                    refresh()
+                }
                 guard let pid = try? Process.fork() else { break }
                 if pid == 0 { return try wait(socket, taken.second.raw, limit: limit) }
                 processes[pid] = []

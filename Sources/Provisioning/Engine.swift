@@ -104,6 +104,13 @@ public struct Engine: Sendable {
         return states
     }
 
+    /// Whether new containers can be made.
+    public func hasImage() throws -> Bool {
+        let answer = try socket.call("GET", "/images/\(settings.image)/json")
+        guard answer.isDone || answer.status == 404 else { throw ProvisioningError("the engine of containers does not tell of the image \(settings.image): \(answer.message)") }
+        return answer.isDone
+    }
+
     // MARK: Steps
 
     /// A container is given so long to end.

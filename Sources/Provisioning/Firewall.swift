@@ -12,6 +12,12 @@ public enum Firewall {
         guard result.isDone else { throw ProvisioningError("the firewall of the containers cannot be put in force: nft says: \(result.errors.split(whereSeparator: \.isNewline).first ?? "nothing")") }
     }
 
+    /// Both tables are there.
+    public static func isInForce() throws -> Bool {
+        let nft = try Tool("nft")
+        return try ["inet", "bridge"].allSatisfy { try nft.run(["list", "table", $0, "semail"]).isDone }
+    }
+
     /// For nft -f. Established is what this host has begun (SSH into a container) and the answers of the Internet.
     public static func rules(_ network: ContainerNetwork, namesBridges: Bool) -> String {
         """

@@ -86,6 +86,9 @@ public enum Process {
     /// 0 in the child. The process must have one thread only.
     public static func fork() throws(SystemError) -> Int32 { try check("fork") { cunix_fork() } }
 
+    /// Before many forks: makes each of them, and its first steps, cheaper.
+    public static func prepareForks() { cunix_prepare_forks() }
+
     /// A child that has ended: its exit code, or 256 plus the signal that killed it. nil: none has.
     public static func reap() -> (pid: Int32, status: Int32)? {
         var status: Int32 = 0

@@ -16,8 +16,6 @@ final class Station {
     let resolver: Resolver
     private let control: Control
     private(set) var settings: SessionSettings
-    /// On the monotonic clock.
-    private var refreshed = 0
 
     init(_ home: Home, _ role: Role) throws {
         let control = try Control(home.control)
@@ -27,14 +25,6 @@ final class Station {
         resolver = try Resolver(home)
         do { settings = try SessionSettings(control) } catch { throw Fatal(error.text) }
         self.control = control
-    }
-
-    /// For a template between two forks. Each session looks for itself; what a template has seen they need not read.
-    func refreshOnceASecond() {
-        let now = Clock.monotonicMilliseconds()
-        guard now - refreshed >= 1000 else { return }
-        refreshed = now
-        refresh()
     }
 
     /// The control files as they are now. What makes no sense is logged, and what was in force stays so.

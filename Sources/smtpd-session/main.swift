@@ -36,7 +36,7 @@ Program.run(usage) { options, environment in
 
     guard let template else { return try Driver(station, environment, connection: nil).run() }
     WarmUp.run(station)
-    let request = try TemplateServer.serve(template, spares: 4, limit: 8192) { station.refreshOnceASecond() }
+    let request = try TemplateServer.serve(template, spares: 4, limit: 8192) { station.refresh() }
     station.refresh()
     guard let connection = request.descriptors.first else { throw Fatal("a connection without a descriptor") }
     try Lock.lockSession()

@@ -3,6 +3,7 @@ can be repeated. Needs root. The image is built once, from what etc/container sa
 
 import contextlib
 import http.server
+import json
 import os
 import pty
 import re
@@ -678,6 +679,48 @@ def test_the_engine_is_down(site):
             assert done.returncode == 1 and b"does not run" in done.stderr and b"/nonexistent/engine.sock" in done.stderr, done
     finally:
         site.control("container-engine", site.engine.socket)
+
+
+def doctors_word(site):
+    """What is to be mended with containers, and how; None if all is well."""
+    findings = [finding for finding in json.loads(site.run("semail", "doctor", "--json").stdout)["findings"] if finding["check"] == "containers"]
+    if [finding["level"] for finding in findings] == ["well"]:
+        return None
+    return [(finding["level"], finding["text"], finding["remedy"]) for finding in findings]
+
+
+def test_the_doctor_looks_at_containers(site):
+    assert doctors_word(site) is None
+    for action, words in ((("stop", "-t", "1"), "does not run: it is exited"), (("rm", "-f"), "is missing")):
+        site.engine.docker(*action, "semail-ssow")
+        [(level, text, remedy)] = doctors_word(site)
+        assert level == "mend" and text == f"the container of ssow@semail.test {words}"
+        site.semail(*remedy.removeprefix("run: semail ").split())
+        assert doctors_word(site) is None
+    # Not a fault: its owner wants it so.
+    site.semail("container", "stop", "ssow")
+    assert doctors_word(site) is None
+    site.semail("container", "start", "ssow")
+    site.host.run("nft", "delete", "table", "bridge", "semail")
+    [(level, text, _)] = doctors_word(site)
+    assert level == "mend" and "firewall of the containers is not in force" in text
+    site.semail("container", "create", "ssow")
+    site.control("container-image", "semail-nowhere")
+    [(level, text, remedy)] = doctors_word(site)
+    assert level == "mend" and "no image" in text and "install.sh" in remedy
+    site.control("container-image", None)
+    site.engine.docker("create", "--pull", "never", "--name", "semail-gone", "--label", "semail.owner=gone", "semail-home")
+    [(level, text, remedy)] = doctors_word(site)
+    assert level == "note" and "a mailbox that is gone" in text
+    site.engine.docker(*remedy[remedy.index("docker ") + len("docker "):].split())
+    site.control("container-engine", "/nonexistent/engine.sock")
+    try:
+        [(level, text, _)] = doctors_word(site)
+        assert level == "mend" and "does not run" in text
+    finally:
+        site.control("container-engine", site.engine.socket)
+    site.wait_ssh("ssow")
+    assert doctors_word(site) is None
 
 
 def test_the_image_is_missing(site):

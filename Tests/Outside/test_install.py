@@ -352,7 +352,7 @@ def test_doctor_finds_an_installation_well(host):
     report = json.loads(host.run(["semail", "doctor", "--json"]).stdout)
     levels = {finding["check"]: finding["level"] for finding in report["findings"]}
     # The machine has no DNS, and perhaps postmaster unread mail, so there is something to note; but not about what was installed.
-    for check in ("home", "settings", "mailboxes", "qrunner", "queue", "port", "sending"):
+    for check in ("home", "settings", "mailboxes", "qrunner", "queue", "port", "sending", "web"):
         assert levels[check] == "well", report
     # Nobody has signed the certificate.
     for check, word in (("tls", "signed by nobody"), ("keys", "is not signed")):
@@ -377,6 +377,7 @@ def test_doctor_tells_what_is_wrong_with_the_outgoing_server(host):
     stopped("outbound", "sending", "nobody answers at port 587")
     stopped("outbound-local", "sending", "nobody answers at /var/lib/semail/run/submission")
     stopped("outbound-tls", "tls", "nobody answers at port 465")
+    stopped("portal", "web", "the portal does not answer at 127.0.0.1:8080")
     host.run(["semail", "dkim", "create", DOMAIN], check=True)
     host.run(["sh", "-c", f"chmod 644 /etc/semail/dkim/{DOMAIN}/*-rsa.pem; echo 'x y' > /etc/semail/route-passwords; semail config routes '* [192.0.2.9] auth'"], check=True)
     try:

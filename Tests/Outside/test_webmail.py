@@ -3,6 +3,7 @@
 import email
 import email.policy
 import hashlib
+import json
 import os
 import re
 import subprocess
@@ -255,6 +256,25 @@ def test_portal_is_behind(clean):
     assert "portal\n/requests/x?y=1\n" in answer and f"Host: {HOST}" in answer
     assert "X-Forwarded-For: 127.0.0.1\n" in answer and "X-Forwarded-Proto: https" in answer and "203.0.113.9" not in answer and "evil" not in answer
     assert header_of(answer)["strict-transport-security"].startswith("max-age=")
+
+
+def test_the_doctor_looks_at_webmail(clean):
+    def finding():
+        [only] = [finding for finding in json.loads(clean.run([f"{LIBEXEC}/semail", "doctor", "--json"]).stdout)["findings"] if finding["check"] == "web"]
+        return only["level"], only["text"], only["remedy"]
+
+    assert finding() == ("well", f"the portal answers at 127.0.0.1:8080, and webmail at https://{HOST}/mail", None)
+    for service, words in (("webmail", "shows no page to sign in"), ("courier-auth", "nobody can sign in to webmail or IMAP"), ("imap", "nobody answers at port 993")):
+        clean.run(["sv", "-w", "20", "down", f"semail-{service}"], check=True)
+        level, text, remedy = finding()
+        assert level == "mend" and words in text and f"the service semail-{service} runs" in remedy, text
+        clean.run(["sv", "up", f"semail-{service}"], check=True)
+        assert await_true(lambda: finding()[0] == "well", 20), finding()
+    clean.run(["apachectl", "stop"], check=True)
+    assert await_true(lambda: finding()[0] == "mend", 20)
+    assert "whether Apache runs" in finding()[2]
+    clean.run(["apachectl", "start"], check=True)
+    assert await_true(lambda: finding()[0] == "well", 20), finding()
 
 
 def test_other_roads(clean):

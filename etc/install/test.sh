@@ -5,7 +5,7 @@
 # shellcheck source=etc/install/courier.sh
 . "$root/etc/install/courier.sh"
 
-test_packages=(runit s6 iproute2 python3 python3-pytest python3-pytest-timeout swaks msmtp curl ucspi-tcp-ipv6 netcat-openbsd mutt
+test_packages=(runit s6 iproute2 python3 python3-pytest python3-pytest-timeout python3-pytest-xdist swaks msmtp curl ucspi-tcp-ipv6 netcat-openbsd mutt
     strace gdb e2fsprogs xfsprogs tini man-db groff mandoc shellcheck openssl gnutls-bin testssl.sh default-jdk-headless
     slapd ldap-utils bind9 bind9-dnsutils opendkim python3-dkim python3-dnspython python3-nacl docker.io mmdebstrap nftables openssh-server
     openssh-client podman netavark aardvark-dns runc qemu-system-x86 apache2 sqwebmail courier-authdaemon courier-authlib-pipe courier-imap
@@ -46,7 +46,8 @@ unit_tests() {
 
 outside_tests() {
     local code=0
-    (cd "$root" && /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --timeout=900 --durations=10 --junitxml="$scratch/outside.xml" Tests/Outside) || code=$?
+    # Two files at a time: most of a test is waiting.
+    (cd "$root" && /usr/bin/python3 -m pytest -p no:cacheprovider -q -ra --timeout=900 --durations=10 -n 2 --dist loadfile --junitxml="$scratch/outside.xml" Tests/Outside) || code=$?
     count pytest $code "$scratch/outside.xml"
 }
 

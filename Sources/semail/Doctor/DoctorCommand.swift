@@ -6,7 +6,7 @@ import Unix
 
 struct DoctorCommand: HomeCommand {
     static let configuration = CommandConfiguration(
-        commandName: "doctor", abstract: "Checks home, settings, mailboxes, queue, both servers, keys, directory, network, clock and disk.",
+        commandName: "doctor", abstract: "Checks home, settings, mailboxes, queue, both servers, keys, directory, portal, webmail, containers, network, clock and disk.",
         discussion: "Exit code 0: all is well. 1: something is to be mended; each finding says how.")
 
     @Option(help: ArgumentHelp(
@@ -33,6 +33,8 @@ struct DoctorCommand: HomeCommand {
         findings += check("tls") { try CertificateCheck.findings(home, isInstalled: isInstalled) }
         findings += check("keys") { try KeyCheck.findings(home, isInstalled: isInstalled) }
         findings += check("directory") { try DirectoryCheck.findings(home, isInstalled: isInstalled) }
+        findings += check("web") { try WebCheck.findings(home, isInstalled: isInstalled) }
+        findings += check("containers") { try ContainerCheck.findings(home) }
         findings += check("use") { try UseCheck.findings(home, isInstalled: isInstalled) }
         findings += check("dns") { try NetworkCheck.name(home) }
         findings += check("records") { try RecordsCheck.findings(home) }
