@@ -4,7 +4,6 @@
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -13,11 +12,7 @@ const char *cunix_environment(int index) { return environ[index]; }
 
 pid_t cunix_fork(void) { return _Fork(); }
 
-/*
- * What a fork allocates would be strewn over the free pieces of our heap, and each page that it writes to has to be copied for it. So these
- * are taken out of use, and memory comes from the heap's end, of which there is enough.
- */
-static void fill_heap(void)
+void cunix_prepare_forks(void)
 {
     /* What is freed is joined with its neighbours at once, not by whoever next wants much. */
     mallopt(M_MXFAST, 0);
@@ -27,25 +22,6 @@ static void fill_heap(void)
         char *end = (char *)sbrk(0) - mallinfo2().keepcost, *volatile piece;
         do piece = malloc(size); while (piece != NULL && piece < end);
     }
-}
-
-/*
- * Which pages of the program's code are at hand, a fork finds out anew, one fault for each, unless a page of it was ever written to: then
- * the kernel copies the whole list (vma_needs_copy in Linux). An octet that stays as it is is enough.
- */
-static void keep_code_at_hand(void)
-{
-    extern char __executable_start[], etext[];
-    size_t length = ((size_t)(etext - __executable_start) + 4095) / 4096 * 4096;
-    if (mprotect(__executable_start, length, PROT_READ | PROT_WRITE | PROT_EXEC) < 0) return;
-    *(volatile char *)__executable_start = *(volatile char *)__executable_start;
-    if (mprotect(__executable_start, length, PROT_READ | PROT_EXEC) < 0) abort();
-}
-
-void cunix_prepare_forks(void)
-{
-    fill_heap();
-    keep_code_at_hand();
 }
 
 void cunix_reset_signals(void)

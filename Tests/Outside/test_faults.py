@@ -1054,7 +1054,9 @@ def test_no_descriptors_for_relays(sending):
             send_out(lab)
         assert await_true(lambda: len(later(lab)) == 3), lab.report()
         assert is_alive(template) and peer.connections == 0
-        for pid in (template, *children(template)):
+        # It first: what it forks meanwhile has its limit.
+        limit(template, nofile=soft)
+        for pid in children(template):
             limit(pid, nofile=soft)
         lab.flush()
         wait_taken(lab, peer, 3)

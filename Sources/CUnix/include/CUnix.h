@@ -20,7 +20,10 @@
 /* fork(2), without the handlers of libraries. The caller must be single-threaded: the child goes on in Swift. */
 pid_t cunix_fork(void);
 
-/* Makes the forks to come cheaper, and changes nothing else. */
+/*
+ * Makes the forks to come cheaper. What a fork allocates would be strewn over the free pieces of our heap, and each page that it writes to
+ * has to be copied for it: so these are taken out of use, and memory comes from the heap's end, of which there is enough.
+ */
 void cunix_prepare_forks(void);
 
 /*
