@@ -71,6 +71,19 @@ public enum IO {
         return Array(buffer[..<count])
     }
 
+    /// What comes from a non-blocking descriptor until it ends, is enough, is too much, or the time is over.
+    public static func readWithin(_ raw: Int32, limit: Int, milliseconds: Int, isEnough: ([UInt8]) -> Bool = { _ in false }) throws(SystemError) -> [UInt8] {
+        let end = Clock.monotonicMilliseconds() + milliseconds
+        var bytes: [UInt8] = []
+        while bytes.count < limit, !isEnough(bytes), case let left = end - Clock.monotonicMilliseconds(), left > 0,
+              try wait(raw, forWriting: false, milliseconds: left) {
+            let more = try readSome(raw, limit: limit - bytes.count)
+            if more.isEmpty { break }
+            bytes += more
+        }
+        return bytes
+    }
+
     /// All of it, however many calls that takes.
     public static func writeAll(_ raw: Int32, _ bytes: UnsafeRawBufferPointer) throws(SystemError) {
         var done = 0

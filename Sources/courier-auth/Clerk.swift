@@ -5,6 +5,9 @@ import Program
 import Unix
 
 struct Clerk: ~Copyable {
+    /// Milliseconds; Courier waits 30 seconds for us.
+    private static let patience = 28_000
+
     private let home: Home
     private let room: Mailroom
 
@@ -31,14 +34,13 @@ struct Clerk: ~Copyable {
     }
 
     private func login(_ service: [UInt8], _ user: [UInt8], _ password: [UInt8], _ client: [UInt8]) throws(SystemError) -> Answer {
-        switch Passwords.ask(home, client: client, user: user, password: password) {
+        switch PasswordCheck.ask(home, client: client, user: user, password: password, milliseconds: Clerk.patience) {
         case .wrong:
             Log.info("refused", .bytes("service", service), .bytes("client", client), .bytes("user", user))
             return .no
-        case .unknown(let reason):
-            Log.error("unavailable", .bytes("service", service), .bytes("client", client), .bytes("user", user), .text("reason", reason))
-            return .later
-        case .right(let owner):
+        case .slowedDown: return later("too many wrong passwords", service, user, client)
+        case .unavailable(let reason): return later(reason, service, user, client)
+        case .right(let owner, _):
             let found = try room.find(owner: owner)
             switch found {
             case .open: Log.info("admitted", .bytes("service", service), .bytes("client", client), .text("owner", owner))
@@ -46,6 +48,11 @@ struct Clerk: ~Copyable {
             }
             return Clerk.answer(found, service, user)
         }
+    }
+
+    private func later(_ reason: String, _ service: [UInt8], _ user: [UInt8], _ client: [UInt8]) -> Answer {
+        Log.error("unavailable", .bytes("service", service), .bytes("client", client), .bytes("user", user), .text("reason", reason))
+        return .later
     }
 
     /// The name is one that was signed in with: an address, or the directory's.

@@ -31,46 +31,21 @@ enum Submission {
         }
     }
 
-    /// Asks those who know passwords, over their socket: `CLIENT NUL USER NUL PASSWORD NUL`, answered by one line.
+    /// Whose password it is, as those say who know passwords.
     static func authenticate(_ home: Home, client: [UInt8], user: [UInt8], password: [UInt8], _ resolver: borrowing Resolver) -> Authentication {
-        let answer: [UInt8]
-        do throws(SystemError) {
-            let connection = try Socket.connect(path: home.authentication)
-            Socket.setNonblocking(connection.raw)
-            try IO.writeAll(connection.raw, client + [0] + user + [0] + password + [0], idleMilliseconds: 5000)
-            Socket.endWriting(connection.raw)
-            answer = try readLine(connection)
-        } catch {
-            Log.error("authentication", .text("reason", error.text))
+        switch PasswordCheck.ask(home, client: client, user: user, password: password) {
+        case .wrong: return .refused
+        case .slowedDown: return .slowedDown
+        case .unavailable(let reason):
+            Log.error("authentication", .text("reason", reason))
             return .unavailable
-        }
-        // What stands behind a TAB is for others.
-        let words = String(decoding: answer.prefix { $0 != 0x09 }, as: UTF8.self).split(separator: " ", maxSplits: 1)
-        switch words.first {
-        case "ok" where words.count == 2:
+        case .right(let owner, _):
             do throws(SystemError) {
-                if case .mailbox(let mailbox) = try resolver.named("~" + words[1]) { return .accepted(mailbox) }
-                Log.info("without-mailbox", .text("owner", String(words[1])))
+                if case .mailbox(let mailbox) = try resolver.named("~" + owner) { return .accepted(mailbox) }
+                Log.info("without-mailbox", .text("owner", owner))
                 return .refused
             } catch { return .unavailable }
-        case "no": return .refused
-        case "slow": return .slowedDown
-        default: return .unavailable
         }
-    }
-
-    private static func readLine(_ connection: borrowing Descriptor) throws(SystemError) -> [UInt8] {
-        let end = Clock.monotonicMilliseconds() + 60_000
-        var line: [UInt8] = []
-        let raw = connection.raw
-        while line.count < 512, !line.contains(0x0a), case let left = end - Clock.monotonicMilliseconds(), left > 0,
-              try IO.wait(raw, forWriting: false, milliseconds: left) {
-            let more = try IO.readSome(raw, limit: 512)
-            if more.isEmpty { break }
-            line += more
-        }
-        // A line that was cut short says nothing.
-        return line.contains(0x0a) ? Array(line.prefix { $0 != 0x0a }) : []
     }
 }
 

@@ -79,12 +79,4 @@ import Testing
         #expect(isNew && !visitors.cookie(cookie).isNew && visitors.cookie("x").isNew && visitors.cookie(cookie.uppercased()).isNew)
         #expect(visitors.token(cookie) == visitors.token(cookie) && visitors.token(cookie) != others.token(cookie) && visitors.token(cookie) != visitors.token(visitors.cookie(nil).value))
     }
-
-    @Test func answersAboutPasswords() {
-        #expect(Passwords.verdict("ok ssow") == .right(owner: "ssow", isAdministrator: false))
-        #expect(Passwords.verdict("ok ssow\tadmin") == .right(owner: "ssow", isAdministrator: true))
-        #expect(Passwords.verdict("ok admin") == .right(owner: "admin", isAdministrator: false))
-        #expect(Passwords.verdict("no") == .wrong && Passwords.verdict("slow 90") == .slowedDown(seconds: 90))
-        for line in ["", "ok ", "ok", "later x", "nonsense", "no no"] { #expect(Passwords.verdict(line) == .unavailable, "\(line)") }
-    }
 }

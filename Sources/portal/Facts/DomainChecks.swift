@@ -67,7 +67,7 @@ actor DomainChecks {
         try? IO.writeAll(writing.raw, Array(signatures.prefix(32768)))
         try? writing.close()
         Socket.setNonblocking(reading.raw)
-        let text = try? reading.readToEnd(limit: 65536, milliseconds: limitMilliseconds)
+        let text = try? IO.readWithin(reading.raw, limit: 65536, milliseconds: limitMilliseconds)
         // It has ended, or takes too long; either way nobody waits for more.
         Unix.Process.kill(pid, 9)
         _ = try? Unix.Process.wait(pid)

@@ -46,7 +46,7 @@ struct MaildirExports: Sendable {
     func count(of owner: String) -> Count? {
         do throws(SystemError) {
             let connection = try ask("list \(owner)\n")
-            return Count(String(decoding: try connection.readToEnd(limit: 4096, milliseconds: 5000), as: UTF8.self))
+            return Count(String(decoding: try IO.readWithin(connection.raw, limit: 4096, milliseconds: 5000), as: UTF8.self))
         } catch {
             Log.error("not-counted", .text("owner", owner), .text("reason", error.text))
             return nil

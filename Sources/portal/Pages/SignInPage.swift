@@ -1,4 +1,5 @@
 // Signing in and out.
+import Control
 import Hummingbird
 import Program
 import Provisioning
@@ -20,7 +21,7 @@ enum SignInPage {
     @Sendable static func signIn(_ visit: Visit) async throws -> Response {
         let user = visit.form["user"], password = visit.form["password"], portal = visit.portal, client = visit.client
         let verdict = try await portal.signingIn.pass(client) {
-            try await portal.blocking { portal.passwords.check(client: client, user: user, password: password) }
+            try await portal.blocking { check(portal, client, user, password) }
         }
         var view = View(user: user, then: LocalPath.checked(visit.form["then"]))
         switch verdict {
@@ -47,11 +48,23 @@ enum SignInPage {
             Log.info("refused", .text("client", client), .text("user", user), .text("because", "slow"))
             view.error = visit.words.count("signIn.slow", max(1, (seconds + 59) / 60))
             return answer(visit, view, status: .tooManyRequests)
-        case .unavailable:
+        case .unavailable(let reason):
+            Log.error("authentication", .text("reason", reason))
             Log.info("refused", .text("client", client), .text("user", user), .text("because", "unavailable"))
             view.error = visit.words("signIn.unavailable")
             return answer(visit, view, status: .serviceUnavailable)
         }
+    }
+
+    /// Octets of a name and a password together: auth-check takes 512, with their NULs.
+    private static let most = 509
+
+    /// Blocks, for as long as the directory takes.
+    private static func check(_ portal: Portal, _ client: String, _ user: String, _ password: String) -> PasswordCheck.Verdict {
+        let name = Array(user.utf8), secret = Array(password.utf8)
+        // A NUL within would move the fields.
+        guard !name.isEmpty, !secret.isEmpty, name.count + secret.count <= most, !(name + secret).contains(0) else { return .wrong }
+        return PasswordCheck.ask(portal.home, client: Array(client.utf8), user: name, password: secret)
     }
 
     @Sendable static func signOut(_ visit: Visit) async throws -> Response {

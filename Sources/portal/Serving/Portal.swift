@@ -18,7 +18,6 @@ final class Portal: Sendable {
     let settings: PortalSettings
     let cookies: CookieKind
     let sessions = Sessions()
-    let passwords: Passwords
     let templates: Templates
     let register: Register
     let requests: Requests
@@ -38,7 +37,6 @@ final class Portal: Sendable {
         self.believesProxy = believesProxy
         settings = PortalSettings(home)
         cookies = CookieKind(isSecure: try settings.isSecure())
-        passwords = Passwords(socket: home.authentication)
         templates = try Templates()
         register = Register(home)
         requests = Requests(home)
