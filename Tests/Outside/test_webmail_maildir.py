@@ -1,9 +1,9 @@
-"""One Maildir and several who use it: deliveries, SqWebMail, mutt, courier-imap. Nothing is lost, and nothing is there twice.
+"""One Maildir and several who use it: deliveries, SqWebMail, courier-imap. Nothing is lost, and nothing is there twice. (mutt in a container:
+test_webmail_container.py.)
 
-SEMAIL_LONG=1 makes it 2,000 deliveries and 5,000 messages to synchronise, in place of 200 and 500.
+SEMAIL_LONG=1 makes it 5,000 messages to synchronise, in place of 500.
 """
 
-import collections
 import hashlib
 import json
 import os
@@ -18,38 +18,14 @@ from semailtest import await_true
 from webmaillab import HOST, PASSWORDS, Webmail
 
 LONG = os.environ.get("SEMAIL_LONG") == "1"
-DELIVERIES, MESSAGES = (2000, 5000) if LONG else (200, 500)
+MESSAGES = 5000 if LONG else 500
 ACTORS = REPOSITORY / "Tests/Outside/webmailactors.py"
-
-# {folder: {name: first line of the body, flags}} of a Maildir++, all of it.
-_TREE = r"""
-import json, os, sys
-found = {}
-top = sys.argv[1]
-for folder in [""] + [name for name in os.listdir(top) if name.startswith(".") and os.path.isdir(f"{top}/{name}/cur")]:
-    inside = found.setdefault(folder, [])
-    for kind in ("new", "cur"):
-        for name in os.listdir(f"{top}/{folder}/{kind}"):
-            with open(f"{top}/{folder}/{kind}/{name}", errors="replace") as file:
-                text = file.read()
-            subject = next((line[9:] for line in text.split("\n") if line.startswith("Subject: ")), "")
-            inside.append([subject, name, kind, len(text.encode())])
-print(json.dumps(found))
-"""
-
 
 @pytest.fixture(scope="module")
 def webmail():
     assert os.geteuid() == 0, "a machine of one's own needs root"
     with Webmail(imap=True, portal=False) as webmail:
-        # mutt wants an account; in a container it has one.
-        uid = webmail.run(["stat", "-c", "%u", webmail.maildir("ssow")], check=True).stdout.strip()
-        webmail.run(["useradd", "--uid", uid, "--no-create-home", "--home-dir", "/tmp", "ssow"], check=True)
         yield webmail
-
-
-def tree(webmail, owner):
-    return json.loads(webmail.python(_TREE, webmail.maildir(owner)))
 
 
 def actor(webmail, *words, **options):
@@ -60,50 +36,6 @@ def ended(process, seconds=900):
     output, _ = process.communicate(timeout=seconds)
     assert process.returncode == 0, output[-3000:]
     return output
-
-
-def unflagged(webmail):
-    return [(subject, name, kind) for subject, name, kind, _ in tree(webmail, "ssow")[""] if subject.startswith("flag") and "F" not in name.partition(":2,")[2]]
-
-
-def test_all_at_once(webmail):
-    """Deliveries go on while SqWebMail and mutt open, flag, move and delete; the count of messages is exact."""
-    # The others need time to look in between.
-    sender = actor(webmail, "deliver", "ssow", DELIVERIES, 0, 0.08)
-    rounds = collections.Counter()
-    others = {}
-    while sender.poll() is None:
-        for name, words in (("web", ("web", "ssow", PASSWORDS["ssow"])), ("mutt", ("mutt", "ssow"))):
-            if name not in others or others[name].poll() is not None:
-                if name in others:
-                    ended(others[name])
-                    rounds[name] += 1
-                others[name] = actor(webmail, *words)
-        time.sleep(0.05)
-    ended(sender)
-    for process in others.values():
-        ended(process)
-    assert all(rounds[name] >= 2 for name in ("web", "mutt")), f"they were hardly at it at the same time: {rounds}"
-    queued = "import os; print(sum(len(files) for state in ('new', 'later', 'hold') for _, _, files in os.walk('/var/lib/semail/queue/' + state)))"
-    assert await_true(lambda: webmail.python(queued).strip() == "0", 120), "the queue is not empty"
-    # Once more each, now that all is there.
-    ended(actor(webmail, "mutt", "ssow"))
-    assert not unflagged(webmail), "mutt has not done its part"
-    ended(actor(webmail, "web", "ssow", PASSWORDS["ssow"]))
-    # SqWebMail moves by a second name, and marks the first with T for "trashed": every reader takes that for deleted, and it goes later.
-    everything = tree(webmail, "ssow")
-    found = {folder: [entry for entry in entries if "T" not in entry[1].partition(":2,")[2]] for folder, entries in everything.items()}
-    subjects = {folder: sorted(entry[0] for entry in entries) for folder, entries in found.items()}
-    def wanted(*kinds):
-        return sorted(f"{webmailactors.KINDS[n % 6]} {n}" for n in range(DELIVERIES) if webmailactors.KINDS[n % 6] in kinds)
-    for folder, kinds in (("", ("plain", "flag")), (".moved", ("mutt-move",)), (".kept", ("web-move",)), (".Trash", ("web-trash",))):
-        assert subjects[folder] == wanted(*kinds), (folder, collections.Counter(name.split()[0] for name in set(subjects[folder]) ^ set(wanted(*kinds))), {name: collections.Counter(subject.split()[0] for subject in inside) for name, inside in subjects.items()})
-    assert not unflagged(webmail), "SqWebMail has taken flags away"
-    # What Courier goes by: the size stands in the name, as deliveries wrote it and as others kept it.
-    for entries in found.values():
-        for _, name, _, size in entries:
-            if ",S=" in name:
-                assert int(name.partition(",S=")[2].partition(":")[0].partition(",")[0]) == size, name
 
 
 _MBSYNCRC = f"""
