@@ -132,6 +132,24 @@ def test_suspended_while_signed_in(clean):
     assert "Inbox" in clean.curl(base + "&form=folders").stdout
 
 
+@pytest.mark.parametrize("state", ["making", "leaving"])
+def test_half_there(clean, state):
+    """A mailbox that is being made, or removed: said to whoever signs in, and with the next page to whoever has; when it is whole, it is open."""
+    base = session(clean, "xredon")
+    name, place = "xredon@semail.test", f"{HOME}/mailboxes"
+    # As provision has it meanwhile.
+    clean.run(["sh", "-c", f"mkdir -p {place}/.{state} && mv {place}/{name} {place}/.{state}/{name}"], check=True)
+    try:
+        for answer in (login(clean, "xredon", PASSWORDS["xredon"]), clean.curl(base + "&form=folders").stdout):
+            assert "The mailbox is not open" in answer and "en cours de création ou de suppression" in answer and "Server Error" not in answer, answer
+        assert f"owner=xredon because={state}" in clean.log("courier-auth")
+        assert "not open" not in login(clean, "xredon", "wrong")
+    finally:
+        clean.run(["sh", "-c", f"mv {place}/.{state}/{name} {place}/{name} && rmdir {place}/.{state}"], check=True)
+        clean.forgive()
+    assert "Inbox" in clean.curl(base + "&form=folders").stdout
+
+
 def test_directory_down(clean):
     """Not taken for a wrong password: nothing is counted, and it goes on when the directory is back."""
     clean.stop_slapd()
@@ -209,8 +227,8 @@ def test_large(clean):
     assert got == hashlib.sha256(bytes(range(256)) * (4096 * 50)).hexdigest()
 
 
-def attach(webmail, base, megabytes):
-    """A draft with a file of so many megabytes: (the page after the upload, the fields to send it)."""
+def attach(webmail, base, megabytes, meanwhile=lambda: None):
+    """A draft with a file of so many megabytes: (the page after the upload, the fields to send it). MEANWHILE happens before the upload."""
     page = webmail.curl(base + "&form=newmsg&newmsg=1").stdout
     token = re.search(r'name="msgtoken" value="([^"]*)"', page)[1]
     words = []
@@ -219,6 +237,7 @@ def attach(webmail, base, megabytes):
     page = webmail.curl("-L", *words, base.partition("?")[0]).stdout
     fields = dict(re.findall(r'<input type="hidden" name="([^"]+)" value="([^"]*)"', page))
     webmail.run(["sh", "-c", f"head -c {megabytes << 20} /dev/urandom > /tmp/file.bin"], check=True)
+    meanwhile()
     forms = [word for name, value in fields.items() for word in ("-F", f"{name}={value}")]
     page = webmail.curl("-L", *forms, "-F", "uploadfile=@/tmp/file.bin", "-F", "upload=1", base.partition("?")[0]).stdout
     # Each page has a token of its own: what is sent twice is sent once.

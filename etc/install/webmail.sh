@@ -78,13 +78,19 @@ put_webmail_files() {
     fresh=$scratch/webmail
     mkdir -p "$fresh/web/static"
     make_templates "$fresh/webmail"
+    cp "$root/etc/webmail/full.html" "$fresh/webmail/"
     cp "$root"/etc/webmail/static/* "$fresh/web/static/"
     fill_in "$imap" < "$root/etc/apache/autoconfig.xml" > "$fresh/web/autoconfig.xml"
     put_tree "$fresh/webmail" "$share/webmail"
     put_tree "$fresh/web" "$share/web"
-    [ -n "$imap" ] || return 0
-    gcc -O2 -shared -fPIC -o "$scratch/no_fam.so" "$root/etc/webmail/no_fam.c" || fail 'gcc cannot build etc/webmail/no_fam.c: its words are above'
-    put 644 "$scratch/no_fam.so" "$share/imap/no_fam.so"
+    put_preload keep_room sqwebmail
+    [ -z "$imap" ] || put_preload no_fam imap
+}
+
+# put_preload NAME PROGRAM: etc/webmail/NAME.c, which that program of Courier's is started with.
+put_preload() {
+    gcc -O2 -shared -fPIC -o "$scratch/$1.so" "$root/etc/webmail/$1.c" || fail "gcc cannot build etc/webmail/$1.c: its words are above"
+    put 644 "$scratch/$1.so" "$share/$2/$1.so"
 }
 
 # make_templates DIR: for each language of etc/webmail/words its directory: {{word}} in a template is the word in that language.
@@ -119,15 +125,15 @@ make_templates() {
 
 # fill_in IMAP: what stands between @ signs.
 fill_in() {
-    local closed
-    # Within quotes in Apache's file, between | in a substitution.
-    closed=$(tr -d '\n' < "$root/etc/webmail/closed.html" | sed 's/[\\&"$|]/\\&/g')
     sed -e "${1:+s/^@IMAP@//}" -e '/^@IMAP@/d' -e "s|@HOST@|$(web_host)|g" -e "s|@PORTAL@|$(setting portal-listen)|g" \
-        -e "s|@SHARE@|$share|g" -e "s|@SETTINGS@|$settings|g" | CLOSED=$closed awk '{
-            while ((place = index($0, "@CLOSED@")) > 0) $0 = substr($0, 1, place - 1) ENVIRON["CLOSED"] substr($0, place + 8)
+        -e "s|@SHARE@|$share|g" -e "s|@SETTINGS@|$settings|g" | CLOSED=$(in_apache closed.html) TROUBLE=$(in_apache trouble.html) awk '{
+            while (match($0, /@(CLOSED|TROUBLE)@/)) $0 = substr($0, 1, RSTART - 1) ENVIRON[substr($0, RSTART + 1, RLENGTH - 2)] substr($0, RSTART + RLENGTH)
             print
         }'
 }
+
+# in_apache PAGE: of etc/webmail, as it stands within quotes in Apache's file, between | in a substitution.
+in_apache() { tr -d '\n' < "$root/etc/webmail/$1" | sed 's/[\\&"$|]/\\&/g'; }
 
 # The name that people type: of the setting portal-url, or the host's.
 web_host() {
