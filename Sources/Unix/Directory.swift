@@ -217,10 +217,14 @@ public enum Path {
     }
 
     public static func contents(_ path: String, limit: Int = 1 << 20) throws(SystemError) -> [UInt8] {
+        let file = try openReading(path)
+        return try IO.readAll(file.raw, limit: limit)
+    }
+
+    public static func openReading(_ path: String) throws(SystemError) -> Descriptor {
         let raw = cunix_openat(AT_FDCWD, path, O_RDONLY, 0)
         if raw < 0 { throw SystemError("open", path) }
-        let file = Descriptor(owning: raw)
-        return try IO.readAll(file.raw, limit: limit)
+        return Descriptor(owning: raw)
     }
 
     /// Opens for reading and writing whatever is there; a FIFO opened so has a writer for ever and never ends.

@@ -38,6 +38,7 @@ public struct SystemError: Error, Equatable {
     public var isRefused: Bool { code == ECONNREFUSED }
     public var isReadOnly: Bool { code == EROFS }
     public var isTooLong: Bool { code == ENAMETOOLONG }
+    public var isTooLarge: Bool { code == EFBIG }
 }
 
 /// Calls again what a signal interrupted; throws what else went wrong.

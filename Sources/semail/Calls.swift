@@ -34,6 +34,13 @@ extension IO {
 }
 
 extension IO {
+    /// What a file has that somebody names: `-` is standard input, and it may be a pipe.
+    static func contents(named file: String, limit: Int) throws(SystemError) -> [UInt8] {
+        if file == "-" { return try readToEnd(Descriptor.standardInput, limit: limit) }
+        let opened = try Path.openReading(file)
+        return try readToEnd(opened.raw, limit: limit)
+    }
+
     /// Everything up to the end, for pipes and terminals as well; what goes beyond `limit` is an error.
     static func readToEnd(_ raw: Int32, limit: Int) throws(SystemError) -> [UInt8] {
         var bytes: [UInt8] = []
@@ -41,7 +48,7 @@ extension IO {
             let more = try readSome(raw, limit: 65536)
             if more.isEmpty { return bytes }
             bytes += more
-            if bytes.count > limit { throw SystemError("read", "standard input", code: EFBIG) }
+            if bytes.count > limit { throw SystemError("read", code: EFBIG) }
         }
     }
 }

@@ -31,7 +31,7 @@ struct KeyCommand: ParsableCommand {
 
         func run() throws {
             // Before this process becomes the home's user.
-            let bytes = file == "-" ? try IO.readToEnd(Descriptor.standardInput, limit: 1 << 20) : try Path.contents(file)
+            let bytes = try IO.contents(named: file, limit: 1 << 20)
             let home = try common.openHome()
             let lock = try OwnerLock(home, try Name.owner(owner))
             guard let mailbox = try MailboxRegister(home).mailbox(of: owner)?.listed.mailbox else { throw ContainerFacts.noMailbox(owner) }

@@ -28,9 +28,11 @@ struct PeopleFile {
     static func read(_ path: String) throws -> PeopleFile {
         let bytes: [UInt8]
         do throws(SystemError) {
-            bytes = try path == "-" ? IO.readToEnd(Descriptor.standardInput, limit: most) : Path.contents(path, limit: most)
-        } catch { throw Failure(error.isMissing ? "there is no file \(path)" : error.text) }
-        if bytes.count >= most { throw Failure("\(path) is larger than \(Words.size(most)): import it in parts") }
+            bytes = try IO.contents(named: path, limit: most)
+        } catch {
+            if error.isTooLarge { throw Failure("\(path) is larger than \(Words.size(most)): import it in parts") }
+            throw Failure(error.isMissing ? "there is no file \(path)" : error.text)
+        }
         if bytes.starts(with: [0xff, 0xfe]) || bytes.starts(with: [0xfe, 0xff]) || bytes.contains(0) {
             throw Failure("\(path) is UTF-16, or no text at all: save it as CSV in UTF-8")
         }

@@ -27,7 +27,7 @@ struct PasswordOptions: ParsableArguments {
             return Read(text: Array(made.utf8), shown: made)
         }
         if let file {
-            let bytes = try file == "-" ? IO.readToEnd(Descriptor.standardInput, limit: 65536) : Path.contents(file, limit: 65536)
+            let bytes = try IO.contents(named: file, limit: 65536)
             let line = Array(bytes.prefix { $0 != 0x0a && $0 != 0x0d })
             if let fault = PasswordRules.fault(line) { throw Failure("\(file == "-" ? "standard input" : file): \(fault)") }
             return Read(text: line, shown: nil)

@@ -78,6 +78,8 @@ def test_a_person_from_beginning_to_end(people):
     assert people.json("user", "list") == {"users": [{"uid": "xredon", "name": "Xavier Redon", "givenName": "Xavier", "sn": "Redon", "mail": ["x@school.test"],
                                                       "mailbox": "xredon@semail.test", "isAdmin": False, "dn": f"uid=xredon,{BASE}"}]}
     assert people.ok("user", "passwd", "xredon", "--password-file", "-", input="another") == "xredon has a new password\n"
+    # A pipe has a name too, in some shells.
+    assert people.ok("user", "passwd", "xredon", "--password-file", "/dev/stdin", input="another") == "xredon has a new password\n"
     assert [people.check("xredon", word)[0] for word in ("battery staple", "another")] == [1, 0]
     # The mailbox would be left to whoever has the uid next.
     assert "still has the mailbox xredon@semail.test" in people.refused("user", "delete", "xredon", "--yes")

@@ -161,10 +161,12 @@ configure_bind() {
 
 # run_bind DOMAIN: named reads it, and answers. 1: named does not run, and it is said how it is started.
 run_bind() {
-    local tries
+    local tries configured=/run/named/semail-configured
+    # Since its start it knows what there was then.
+    [ -e $configured ] || configured=/run/named/named.pid
     if is_bind_up 1; then
         # Only what is new is loaded; other zones go on.
-        if [ "$bind_conf" -nt /run/named/semail-configured ] || ! has_zone "$1"; then
+        if [ "$bind_conf" -nt $configured ] || ! has_zone "$1"; then
             rndc reconfig > /dev/null || fail 'named did not read its configuration: see its log'
             thing changed 'named has read its configuration'
         else

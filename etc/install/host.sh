@@ -248,7 +248,7 @@ make_settings() {
 made_by_init() { if grep -qF "$1\"" "$scratch/init"; then say made; else say ok; fi; }
 
 make_services() {
-    local name dir link
+    local name dir link tries
     for name in "${services[@]}"; do
         dir=/etc/sv/semail-$name
         put 755 "$root/etc/service/$name/log/run" "$dir/log/run"
@@ -258,6 +258,11 @@ make_services() {
     if [ -d /run/systemd/system ] && ! systemctl --quiet is-active runit.service; then
         systemctl --quiet enable --now runit.service
         thing made 'runit.service enabled and started'
+        # systemd says so before runsvdir runs.
+        for ((tries = 0; tries < 100; tries++)); do
+            if is_supervised; then break; fi
+            sleep 0.1
+        done
     fi
     if ! is_supervised; then
         say '   Nothing supervises /etc/service here, so nothing was started. This starts it:'
@@ -449,8 +454,8 @@ remove_users() {
             kept+=("$name")
             thing ok "$name (kept)"
         else
-            userdel "$name"
-            # It stays where another user has it too.
+            # Its group stays where another user has it too, which userdel tells.
+            userdel "$name" 2> /dev/null || fail "userdel does not remove $name: see whether a process is its (ps -u $name), then run this again"
             if getent group "$name" > /dev/null; then groupdel "$name"; fi
             thing removed "$name"
         fi

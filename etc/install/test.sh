@@ -8,7 +8,7 @@
 test_packages=(runit s6 iproute2 python3 python3-pytest python3-pytest-timeout python3-pytest-xdist swaks msmtp curl ucspi-tcp-ipv6 netcat-openbsd mutt
     strace gdb e2fsprogs xfsprogs tini man-db groff mandoc shellcheck openssl gnutls-bin testssl.sh default-jdk-headless
     slapd ldap-utils bind9 bind9-dnsutils opendkim python3-dkim python3-dnspython python3-nacl docker.io mmdebstrap nftables openssh-server
-    openssh-client podman netavark aardvark-dns runc qemu-system-x86 apache2 sqwebmail courier-authdaemon courier-authlib-pipe courier-imap
+    openssh-client systemd-sysv runit-run podman netavark aardvark-dns runc qemu-system-x86 apache2 sqwebmail courier-authdaemon courier-authlib-pipe courier-imap
     isync chromium chromium-driver python3-selenium fonts-dejavu-core)
 fuzz_seconds=20
 passed=0 failed=0 unhappy=()

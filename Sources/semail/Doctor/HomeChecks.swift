@@ -21,7 +21,7 @@ enum SettingsCheck {
             found.mend("\(setting.name): \(text)", "run: semail config \(setting.name) VALUE")
         }
         // Directories of keys, and passwords, which semail config does not print.
-        let known = Set(Setting.all.map(\.name) + ["tls", "dkim", "route-passwords", "ldap-bind-password", "ldap-manager-password", "slapd.conf"])
+        let known = Set(Setting.all.map(\.name) + ["tls", "dkim", "route-passwords", "ldap-bind-password", "ldap-manager-password", "slapd.conf", "dns-key"])
         for name in (try? Directory(home.control).names()) ?? [] where !known.contains(name) {
             found.note("\(home.control)/\(name) is no setting; it has no effect", "remove it, or see semail config for the names there are")
         }
