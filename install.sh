@@ -10,8 +10,9 @@ usage='usage: install.sh --domain NAME [--without PART]... [--with-imap]
                                          install, or bring up to date; NAME is this host'"'"'s name in mail;
                                          a PART is left alone: directory, dns (it is served elsewhere), containers or
                                          webmail (and with it Apache); --with-imap: Courier'"'"'s IMAP too, over TLS
-       install.sh --demo [DIR] [--port N] [--once] [--without containers]
+       install.sh --demo [DIR] [--port N] [--once] [--without PART]...
                                          a SEMail of its own on a loopback port, with a message sent through it;
+                                         a PART here: containers, webmail;
                                          ends with Ctrl-C (--once: after the proof) and leaves nothing behind
        install.sh --test                 everything the tests need, then all tests
        install.sh --uninstall            stop and remove everything but mail and settings

@@ -26,7 +26,7 @@ PROMPT = "Ctrl-C ends it all and removes it."
 @pytest.fixture(scope="module", autouse=True)
 def built():
     """A build, and what the demo runs of others, so that no demo below waits for them: a machine has no way out to fetch it."""
-    for name in ("named", "postfix"):
+    for name in peers.OF_THE_DEMO:
         peers.unpack(name)
     with Machine() as machine:
         machine.run([*DEMO, "--once"], timeout=1800)
@@ -154,6 +154,8 @@ def test_once_shows_messages_and_leaves_nothing(machine):
     assert "   | ssow.semail.test. 300 IN MX 10 mail.semail.test.\n" in made and re.search(r"ssh -J semail-ssh@mail\.semail\.test ssow@172\.30\.0\.\d+", made)
     assert re.search(r"^   \| ssow\n   \| ssow\n(?:   \| ?.*\n)+   \| Somebody is\.\n", part("ssow's container"), re.M)
     assert "\nReceived: from ssow.semail.test ([172.30.0." in shown(part("A message from the container"), "mnt/xredon/Maildir/new")
+    # Read in a browser, at the portal's address.
+    assert re.search(r"^   ssow signs in at (http://127\.0\.0\.1:\d+)/mail\n   and reads, in a browser: Anna: Re: From one house to another\n   \| Somebody is\.\n", part("ssow's webmail"), re.M)
     deleted = part("ssow deletes the mailbox")
     assert "   | The name is given back, " in deleted and "   | ssow.semail.test: status: NXDOMAIN\n" in deleted
     # Every step says how long it took.
@@ -175,7 +177,7 @@ def test_ctrl_c_ends_it_and_leaves_nothing(machine, terminal):
             users.setdefault(name, set()).add(int(facts["Uid"].split()[1]))
     # Unless it delivers just now, as the mailbox's user.
     users["maildir-deliver"] -= set(range(30000, 60000))
-    assert users == {"tcp-accept": {60990, 60995}, "smtpd-session": {60991}, "qrunner": {60992}, "maildir-deliver": {60992}, "svlogd": {60993},
+    assert users == {"tcp-accept": {60990, 60995, 61002}, "smtpd-session": {60991}, "qrunner": {60992}, "maildir-deliver": {60992}, "svlogd": {60993},
                      "tls-wrap": {60994}, "remote-relay": {60996}, "dkim-sign": {60997}, "portal": {60998}, "provision": {0}}
     assert not re.search("6099[0-9]", machine.read("/etc/passwd"))
 
@@ -190,6 +192,11 @@ def test_ctrl_c_ends_it_and_leaves_nothing(machine, terminal):
     assert f"    nc -C 127.0.0.1 2525 " in demo.output
     page = re.search(r"^    xdg-open (http://127\.0\.0\.1:\d+/)", demo.output, re.M).group(1)
     assert "<form" in machine.run(["curl", "-s", "-L", page]).stdout
+    mail = re.search(r"^    xdg-open (http://127\.0\.0\.1:\d+/mail)", demo.output, re.M).group(1)
+    assert mail == page + "mail" and "Read your mail" in machine.run(["curl", "-sL", mail]).stdout and "{" in machine.run(["curl", "-s", page + "webmail/webmail.css"]).stdout
+    # Apache and SqWebMail: unpacked ones, the page's program as a user who is nobody.
+    servers = {text.split()[0] for text in machine.processes().values() if "apache2" in text or "sqwebmaild" in text}
+    assert {"/usr/sbin/apache2", "/usr/lib/courier/courier/sqwebmaild"} <= servers and machine.run(["pgrep", "-u", "61003", "apache2"]).returncode == 0
     sendmail = re.search(r"^    (printf .*sendmail .*)$", demo.output, re.M).group(1)
     machine.run(["bash", "-c", sendmail], environment={**machine.environment, "SEMAIL_HOME": home}, check=True)
     assert await_true(lambda: "Subject: hello" in machine.run(["sh", "-c", f"cat {home}/postfix/mail/anna/Maildir/new/*"]).stdout)
@@ -265,10 +272,19 @@ def test_two_demos_at_once_do_not_meet(machine, terminal):
     assert re.search(r"/var/tmp/first holds a demo that runs: ", refused(machine, [*WHOLE, "/var/tmp/first", *WITHOUT, "--port", "2626", "--once"]))
     second = machine.run([*WHOLE, "/var/tmp/second", *WITHOUT, "--port", "2626", "--once"])
     assert second.returncode == 0, second.stdout
+    assert "and reads, in a browser: " in second.stdout
     # The first one did not notice.
+    assert "Read your mail" in machine.run(["curl", "-sL", re.search(r"(http://\S+/mail) ", first.output)[1]]).stdout
     machine.python("import smtplib; smtplib.SMTP('127.0.0.1', 2525, timeout=5).quit()")
     first.press(b"\x03")
     assert first.wait(20) == 0, first.output
+    assert nothing_is_left(machine)
+
+
+def test_without_webmail(machine):
+    """Nothing of it is there, and the portal stands by itself."""
+    done = machine.run([*DEMO, "--without", "webmail", "--once"])
+    assert done.returncode == 0 and "It works." in done.stdout and "ebmail" not in done.stdout and "Apache" not in done.stdout, done.stdout
     assert nothing_is_left(machine)
 
 

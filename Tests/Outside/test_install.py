@@ -606,6 +606,8 @@ def test_no_swift_is_said(machine):
 
 def test_a_build_belongs_to_whom_the_sources_belong(machine):
     """sudo ./install.sh in somebody's own clone must not leave files there that are root's."""
+    for name in peers.OF_THE_DEMO:
+        peers.unpack(name)
     machine.run(["sh", "-c", f"""set -e
         useradd --create-home builder
         mkdir /home/builder/semail /home/builder/bin

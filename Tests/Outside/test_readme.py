@@ -80,7 +80,7 @@ def test_by_hand_as_an_ordinary_user(machine):
 def test_the_demo_prints_what_is_promised(machine):
     text = re.search(r"^## Try it\n(.*?)^## ", README, re.MULTILINE | re.DOTALL).group(1)
     printed = re.search(r"^```\n(.*?)^```$", text, re.MULTILINE | re.DOTALL).group(1)
-    for name in ("named", "postfix"):
+    for name in peers.OF_THE_DEMO:
         peers.unpack(name)
     done = machine.run(["./install.sh", "--demo", "--once"], timeout=900)
     # What to type next is for those who stay; test_demo.py types it.

@@ -33,7 +33,12 @@ PEERS = {
     "exim": ["exim4-daemon-light", "exim4-base", "netbase"],
     # No mail server, but names are what mail goes by. Its libraries are a package of another name.
     "named": ["bind9", "bind9-libs"],
+    # SqWebMail behind Apache, with a shell to start the program that sends.
+    "webmail": ["apache2-bin", "sqwebmail", "courier-authlib", "dash"],
 }
+
+# Those of them that install.sh --demo shows.
+OF_THE_DEMO = ("named", "postfix", "webmail")
 
 # Accounts inside the roots. The numbers are far from those that a Debian
 # system gives out, for the processes carry them outside of the root too.

@@ -6,6 +6,8 @@
 . "$root/etc/install/demo_network.sh"
 # shellcheck source=etc/install/demo_mailbox.sh
 . "$root/etc/install/demo_mailbox.sh"
+# shellcheck source=etc/install/demo_webmail.sh
+. "$root/etc/install/demo_webmail.sh"
 # shellcheck source=etc/install/containers.sh
 . "$root/etc/install/containers.sh"
 # shellcheck source=etc/install/directory.sh
@@ -29,8 +31,9 @@ run_demo() {
     step 'Port of the portal' check_portal_port
     step 'Home' make_demo_home
     step "A mailbox that is there already: xredon's" make_demo_mailbox
-    step "Servers of others: BIND's named and Postfix" unpack_peers
+    step "Servers of others: BIND's named and Postfix$(! has_webmail || say ', Apache and SqWebMail')" unpack_peers
     step 'A network with two hosts' make_network
+    ! has_webmail || step 'Webmail' lay_out_webmail
     if has_containers; then
         step 'An engine of containers, and the image' start_demo_engine
         step 'A way in' start_demo_sshd
@@ -46,6 +49,8 @@ run_demo() {
         step "ssow's container: the answer is read there" read_in_container
         step 'A message from the container' send_from_container
     fi
+    # After the container, which shows what is new: what was read is that no more.
+    ! has_webmail || step "ssow's webmail: the answer is read there" read_at_webmail
     if [ -n "$demo_once" ]; then
         step 'ssow deletes the mailbox, at the portal' delete_own_mailbox
         say 'It works. (--once: everything goes again)'
@@ -144,7 +149,7 @@ make_demo_mailbox() {
     thing made "xredon@semail.test: $demo_home/mnt/xredon/Maildir"
     # Whoever comes after has a volume; it is mounted on the first host alone.
     say image > "$demo_home/control/volumes"
-    say "127.0.0.1:$demo_portal_port" > "$demo_home/control/portal-listen"
+    portal_address > "$demo_home/control/portal-listen"
 }
 
 # All services of an installation, on the first host of the network, where they find its resolv.conf; and for the stranger the incoming one on a port of this host.
@@ -154,7 +159,7 @@ start_demo_services() {
     is_greeted 127.0.0.1 "$demo_port" 15 || fail_with_logs "no greeting on port $demo_port"
     thing ok "inbound runs under runsvdir (process ${demo_supervisors[1]}); port $demo_port of 127.0.0.1 greets"
     await_portal || fail_with_logs "no page on port $demo_portal_port"
-    thing ok "portal runs there too: http://127.0.0.1:$demo_portal_port/"
+    thing ok "portal runs there too: http://127.0.0.1:$demo_portal_port/$(! has_webmail || say ', behind Apache, and webmail beside it')"
     inside "$house" bash -c ". '$root/etc/install/steps.sh'; is_greeted 127.0.0.1 587 15 && is_greeted 192.0.2.1 25 15 && is_greeted_by_tls 192.0.2.1 465 15" ||
         fail_with_logs 'no greeting on the first host'
     thing ok "${services[*]} run under runsvdir (process ${demo_supervisors[0]}) on the first host; ports 25, 465 and 587 greet"
@@ -190,6 +195,8 @@ supervise() {
         SEMAIL_TLS_USER=$demo_tls:$demo_tls SEMAIL_AUTH_USER=$demo_auth:$demo_auth SEMAIL_REMOTE_USER=$demo_remote:$demo_remote \
         SEMAIL_DKIM_USER=$demo_dkim:$demo_dkim SEMAIL_PORTAL_USER=$demo_portal:$demo_portal:$demo_ask:$demo_log \
         SEMAIL_DIRECTORY_USER=$demo_directory:$demo_directory SEMAIL_ASK_GROUP=$demo_ask \
+        SEMAIL_COURIER_USER=$demo_courier:$demo_courier:$demo_ask SEMAIL_COURIER_RUN=$demo_home/web/run SEMAIL_WEB_GROUP=$demo_web \
+        SEMAIL_SHARE=$demo_home/web SEMAIL_SQWEBMAILD="$demo_home/web/enter /usr/lib/courier/courier/sqwebmaild" \
         setsid "$@" setpriv --pdeathsig HUP runsvdir "$dir/service" < /dev/null > "$dir/log/runsvdir" 2>&1 &
     demo_supervisors+=($!)
 }
@@ -208,6 +215,7 @@ say_what_next() {
         say "    apt install mutt && mutt -f $demo_home/mnt/xredon/Maildir"
     fi
     say "    xdg-open http://127.0.0.1:$demo_portal_port/     and sign in as ssow or xredon; the password is: $demo_password"
+    ! has_webmail || say "    xdg-open http://127.0.0.1:$demo_portal_port/mail     and read your mail there"
     [ -z "$demo_container" ] || say "    $(ssh_command)"
     say "    nc -C 127.0.0.1 $demo_port                    and type an SMTP session yourself, as a stranger"
     say "    nsenter -t $house -n nc -C 127.0.0.1 587      and another, as somebody on the host"
@@ -252,6 +260,7 @@ end_demo() {
         [ ${#pids[@]} = 0 ] || say "These processes do not end: ${pids[*]}"
     fi
     end_network
+    end_webmail
     if [ -n "$demo_filled" ]; then rm -rf "${demo_home:?}"/* "$demo_home/.semail-demo"; fi
     if [ -n "$demo_made" ]; then rmdir "$demo_made"; fi
     if [ -n "$demo_watch" ]; then kill "$demo_watch" && wait "$demo_watch"; fi 2> /dev/null

@@ -11,12 +11,15 @@ house='' school='' demo_peers=''
 
 # Next to nothing is installed for this: named and Postfix are unpacked, where the tests have them if they were run, else in the home.
 unpack_peers() {
-    export SEMAIL_PEERS=${SEMAIL_PEERS:-$root/.build-peers}
-    if [ ! -e "$SEMAIL_PEERS/named/.unpacked" ] || [ ! -e "$SEMAIL_PEERS/postfix/.unpacked" ]; then
-        SEMAIL_PEERS=$demo_home/peers
-        say '   fetching and unpacking them; they are not installed ...'
-    fi
-    /usr/bin/python3 "$root/etc/install/demo_peers.py" unpack > "$demo_home/peers.log" 2>&1 || fail_with_logs 'named and Postfix cannot be had'
+    local name names=(named postfix) there=''
+    ! has_webmail || names+=(webmail)
+    there=${SEMAIL_PEERS:-$root/.build-peers}
+    export SEMAIL_PEERS=$there
+    for name in "${names[@]}"; do
+        if [ ! -e "$there/$name/.unpacked" ]; then SEMAIL_PEERS=$demo_home/peers; fi
+    done
+    [ "$SEMAIL_PEERS" = "$there" ] || say '   fetching and unpacking them; they are not installed ...'
+    /usr/bin/python3 "$root/etc/install/demo_peers.py" unpack "${names[@]}" > "$demo_home/peers.log" 2>&1 || fail_with_logs "${names[*]} cannot be had"
     thing ok "$SEMAIL_PEERS"
 }
 

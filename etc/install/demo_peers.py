@@ -1,6 +1,6 @@
 """install.sh --demo: other people's servers in the demo's network, named and Postfix, which are unpacked and not installed.
 
-    demo_peers.py unpack
+    demo_peers.py unpack NAME...
     demo_peers.py run PARENT PLACE HOUSE SCHOOL
 
 `run` starts named in the network of the process HOUSE, for the names in PLACE/names and for semail.test, whose names in PLACE/house.zone
@@ -105,7 +105,7 @@ def run(place, house, school):
 if __name__ == "__main__":
     try:
         if sys.argv[1] == "unpack":
-            for name in ("named", "postfix"):
+            for name in sys.argv[2:]:
                 print(peers.unpack(name))
         else:
             # Killed before the kernel knew that we end with it: it has been cleared up behind it, and nothing may be made again.
