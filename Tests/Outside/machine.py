@@ -31,6 +31,17 @@ PROGRAMS = [REPOSITORY / ".build/release" / name for name in ("tcp-accept", "smt
 # Major number 7: loop devices.
 UNMOUNT_LOOPS = "awk '$3 ~ /^7:/ { print $5 }' /proc/self/mountinfo | sort -r | xargs -r umount -l"
 
+# The same in every space of mounts there is, for what runs in others than its first process: a demo that was cut off has two.
+_UNMOUNT_EVERYWHERE = r"""
+seen=
+for process in /proc/[0-9]*; do
+    space=$(readlink "$process/ns/mnt") || continue
+    case $seen in *"$space"*) continue ;; esac
+    seen="$seen $space"
+    nsenter -t "${process#/proc/}" -m -r sh -c "$0"
+done
+"""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
@@ -102,7 +113,7 @@ class Machine:
     def close(self):
         # The kernel ends every process of the machine with its first, and with the last of them its mounts; but for a volume within what
         # it is itself a file of: each would hold the other for ever.
-        subprocess.run(self.command(["sh", "-c", UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(self.command(["sh", "-c", _UNMOUNT_EVERYWHERE, UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         self._unshare.kill()
         self._unshare.wait()
         self._unshare.stdout.close()
