@@ -12,22 +12,37 @@ public struct OwnerLock: ~Copyable {
 
     /// Waits a minute for whoever is at it.
     public init(_ home: Home, _ owner: String) throws {
-        let path = "\(home.run)/provision"
-        try Path.makeDirectory(path, mode: 0o755)
-        let locks = try Directory(path)
-        file = try OwnerLock.acquire(try Name.owner(owner), locks)
-        self.locks = locks
-        self.owner = owner
+        let locks = try OwnerLock.directory(home), owner = try Name.owner(owner)
+        guard let file = try OwnerLock.acquire(owner, locks, seconds: OwnerLock.waitSeconds) else {
+            throw ProvisioningError("something has been done about the mailbox of \(owner) for a minute: try again")
+        }
+        self.init(locks: locks, owner: owner, file: file)
     }
 
-    private static func acquire(_ owner: String, _ locks: borrowing Directory) throws -> Descriptor {
-        let end = Clock.monotonicMilliseconds() + waitSeconds * 1000
+    /// nil: somebody is at it.
+    public static func ifFree(_ home: Home, _ owner: String) throws -> OwnerLock? {
+        let locks = try directory(home), owner = try Name.owner(owner)
+        guard let file = try acquire(owner, locks, seconds: 0) else { return nil }
+        return OwnerLock(locks: locks, owner: owner, file: file)
+    }
+
+    private init(locks: consuming Directory, owner: String, file: consuming Descriptor) {
+        self.locks = locks
+        self.owner = owner
+        self.file = file
+    }
+
+    private static func directory(_ home: Home) throws -> Directory {
+        let path = "\(home.run)/provision"
+        try Path.makeDirectory(path, mode: 0o755)
+        return try Directory(path)
+    }
+
+    private static func acquire(_ owner: String, _ locks: borrowing Directory, seconds: Int) throws -> Descriptor? {
+        let end = Clock.monotonicMilliseconds() + seconds * 1000
         while true {
             let file = try locks.open(owner, .readWriteOrCreate)
-            while !Unix.Process.lock(file) {
-                guard Clock.monotonicMilliseconds() < end else { throw ProvisioningError("something has been done about the mailbox of \(owner) for a minute: try again") }
-                Unix.Process.sleep(milliseconds: 20)
-            }
+            guard Unix.Process.lock(file, until: end) else { return nil }
             // Whoever held it may have removed it: then it is nobody's lock any more.
             if let named = try? locks.status(owner), try IO.status(file.raw).inode == named.inode { return file }
         }

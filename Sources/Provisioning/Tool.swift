@@ -40,12 +40,13 @@ public struct Tool: Sendable {
         path = directory + "/" + name
     }
 
-    /// Runs it to its end; after so many seconds it is killed. Beyond `outputOctets`, what it says is cut.
-    public func run(_ arguments: [String], input: [UInt8] = [], limitSeconds: Int = 120, outputOctets: Int = 1 << 20) throws -> Result {
+    /// Runs it to its end; after so many seconds it is killed. Beyond `outputOctets`, what it says is cut. `lock`: a descriptor that it has
+    /// too, and with it what is locked, until it has ended; also when we have ended before.
+    public func run(_ arguments: [String], input: [UInt8] = [], limitSeconds: Int = 120, outputOctets: Int = 1 << 20, lock: Int32? = nil) throws -> Result {
         let standardInput = try Descriptor.pipe(), standardOutput = try Descriptor.pipe(), standardError = try Descriptor.pipe()
         let environment = Environment(["PATH=" + Tool.directories.joined(separator: ":"), "LANG=C.UTF-8", "DM_DISABLE_UDEV=\(Tool.disablesUdev)"])
         let pid = try Unix.Process.spawn(
-            path, [name] + arguments, environment, descriptors: [standardInput.first.raw, standardOutput.second.raw, standardError.second.raw])
+            path, [name] + arguments, environment, descriptors: [standardInput.first.raw, standardOutput.second.raw, standardError.second.raw] + (lock.map { [$0] } ?? []))
         let output = standardOutput.takeFirst(), errors = standardError.takeFirst()
         let exchanged = try Tool.exchange(standardInput.takeSecond(), input, output, errors, seconds: limitSeconds, outputOctets)
         if exchanged == nil { Unix.Process.kill(pid, 9) }

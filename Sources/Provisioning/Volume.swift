@@ -108,12 +108,21 @@ public struct Volume: Sendable {
         if try kind != .directory && !isMounted && exists { try mount() }
     }
 
+    /// One at a time: the kernel would mount an image twice, each time as if it were nobody else's, and neither would see what the other
+    /// writes. The lock is mount's own too, which may go on when whoever started it was killed.
     private func mount() throws {
+        guard kind == .image else { return try mount(lock: nil) }
+        let file = try Path.openReading(image)
+        guard Unix.Process.lock(file, until: Clock.monotonicMilliseconds() + 60_000) else { throw ProvisioningError("\(image) has been mounted for a minute now: see what the kernel says (dmesg)") }
+        if try !isMounted { try mount(lock: file.raw) }
+    }
+
+    private func mount(lock: Int32?) throws {
         if case .lvm(let group) = kind { try Tool("lvchange").must(["-ay", "\(group)/\(logicalName)"]) }
         try check()
         try makePlace(mode: 0o700)
         let options = "nodev,nosuid,noexec,noatime"
-        let result = try Tool("mount").run(["-t", "ext4", "-o", kind == .image ? "loop,\(options)" : options, device, place])
+        let result = try Tool("mount").run(["-t", "ext4", "-o", kind == .image ? "loop,\(options)" : options, device, place], lock: lock)
         // One that was killed while the kernel was at it may have mounted it all the same.
         guard try result.isDone || isMounted else { throw ProvisioningError("\(device) cannot be mounted at \(place): \(result.lastWords)") }
         try Path.setMode(place, 0o711)

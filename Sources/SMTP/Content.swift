@@ -1,6 +1,7 @@
 // The content of a message, octet by octet: dot-stuffing undone, CRLF turned into LF, and nothing taken for a line
 // end that is not one. A CR without LF or an LF without CR is a fault, never repaired: what one server repairs and the next
 // does not is how messages are smuggled (RFC 5321 2.3.8, 4.1.1.4).
+import Mail
 
 struct Content {
     enum Fault { case bareLineEnd, lineTooLong, tooBig, tooManyHops, headerTooBig }
@@ -158,21 +159,5 @@ struct HeaderScanner {
         if matched == HeaderScanner.name.count { received += 1 }
         matched = 0
         lineIsEmpty = true
-    }
-}
-
-/// Looking for CR and LF, sixteen octets at a time: most of the work per octet of a message is here.
-enum LineEnd {
-    /// The offset of the first CR or LF; the length if there is none.
-    static func find(in bytes: UnsafeRawBufferPointer) -> Int {
-        var index = 0
-        let cr = SIMD16<UInt8>(repeating: 0x0d), lf = SIMD16<UInt8>(repeating: 0x0a)
-        while index + 16 <= bytes.count {
-            let block = bytes.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
-            if any((block .== cr) .| (block .== lf)) { break }
-            index += 16
-        }
-        while index < bytes.count, bytes[index] != 0x0d, bytes[index] != 0x0a { index += 1 }
-        return index
     }
 }

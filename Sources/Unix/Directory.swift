@@ -140,7 +140,10 @@ public struct Directory: ~Copyable {
     }
 
     /// Starts reading the names.
-    public func list() throws(SystemError) -> Listing {
+    public func list() throws(SystemError) -> Listing { Listing(try openStream()) }
+
+    /// Whoever reads it closes it.
+    func openStream() throws(SystemError) -> OpaquePointer {
         let raw = cunix_openat(descriptor.raw, ".", O_RDONLY | O_DIRECTORY, 0)
         if raw < 0 { throw SystemError("open", path) }
         guard let stream = fdopendir(raw) else {
@@ -148,7 +151,7 @@ public struct Directory: ~Copyable {
             close(raw)
             throw failure
         }
-        return Listing(stream)
+        return stream
     }
 
     /// All names at once, sorted: for directories that are known to be small.

@@ -34,16 +34,7 @@ public final class EntryList {
 }
 
 extension Directory {
-    public func entries() throws(SystemError) -> EntryList {
-        let raw = cunix_openat(descriptor.raw, ".", O_RDONLY | O_DIRECTORY, 0)
-        if raw < 0 { throw SystemError("open", path) }
-        guard let stream = fdopendir(raw) else {
-            let failure = SystemError("opendir", path)
-            close(raw)
-            throw failure
-        }
-        return EntryList(stream)
-    }
+    public func entries() throws(SystemError) -> EntryList { EntryList(try openStream()) }
 
     /// A file's status, or a link's own.
     public func status(named name: [UInt8]) throws(SystemError) -> IO.Status {

@@ -124,6 +124,15 @@ public enum Process {
 
     /// `file`'s lock, held until the descriptor is closed. false: another process holds it.
     public static func lock(_ file: borrowing Descriptor) -> Bool { flock(file.raw, LOCK_EX | LOCK_NB) == 0 }
+
+    /// The same, tried until then on the monotonic clock, in milliseconds.
+    public static func lock(_ file: borrowing Descriptor, until end: Int) -> Bool {
+        while !lock(file) {
+            guard Clock.monotonicMilliseconds() < end else { return false }
+            sleep(milliseconds: 20)
+        }
+        return true
+    }
 }
 
 /// Signals taken one at a time from a descriptor instead of interrupting whatever runs.

@@ -19,12 +19,10 @@ struct Chores {
     func run(isFirst: Bool) throws -> Ending {
         let register = try MailboxRegister(home)
         attempt("leaving") { try unmakeRest(register) }
-        let mailboxes = try register.entries() + register.entries(MailboxRegister.making)
-        for entry in mailboxes {
-            guard let mailbox = entry.mailbox else { continue }
-            attempt("mount", mailbox.owner) { try Volume(home, mailbox.owner, mailbox.keep).mountIfThere() }
-        }
-        attempt("engine") { try tendContainers(mailboxes, isFirst: isFirst) }
+        let mailboxes = try register.entries(), making = try register.entries(MailboxRegister.making)
+        for entry in mailboxes { mount(entry, in: home.mailboxes) }
+        for entry in making { mount(entry, in: home.mailboxes + "/" + MailboxRegister.making) }
+        attempt("engine") { try tendContainers(mailboxes + making, isFirst: isFirst) }
         attempt("making") { try makeRest(register) }
         attempt("facts") { try Facts(home).noteQueue() }
         attempt("answers") { try RequestBox(home).removeOldAnswers() }
@@ -35,6 +33,18 @@ struct Chores {
         do { try body() } catch let error as ProvisioningError where error.refusal == .noMailbox {
             // Whoever held the owner's lock has completed it.
         } catch { Log.error("chore", .text("what", what), .text("owner", owner), .text("reason", Worker.words(error).0)) }
+    }
+
+    /// Whoever holds the owner's lock mounts it, or wants it gone.
+    private func mount(_ entry: MailboxRegister.Listed, in directory: String) {
+        guard let mailbox = entry.mailbox else { return }
+        attempt("mount", mailbox.owner) {
+            let volume = Volume(home, mailbox.owner, mailbox.keep)
+            guard try !volume.isMounted, let lock = try OwnerLock.ifFree(home, mailbox.owner) else { return }
+            // It may have been unmade meanwhile.
+            if Path.exists("\(directory)/\(entry.name)") { try volume.mountIfThere() }
+            lock.release()
+        }
     }
 
     /// Unmaking that was interrupted. Its owner's lock is held by whoever is at it.

@@ -1,4 +1,5 @@
 // A message on its way out: every line ends with CRLF, a dot that begins a line is doubled (RFC 5321 4.5.2), and nothing else changes. Pure.
+import Mail
 
 struct Content {
     private var isAtLineStart = true
@@ -27,7 +28,7 @@ struct Content {
                 written += 1
             }
             let rest = UnsafeRawBufferPointer(rebasing: input[place...])
-            let run = Content.findLineEnd(in: rest)
+            let run = LineEnd.find(in: rest)
             if run > 0 {
                 UnsafeMutableRawBufferPointer(rebasing: output[written...]).copyMemory(from: UnsafeRawBufferPointer(rebasing: rest[..<run]))
                 written += run
@@ -58,18 +59,5 @@ struct Content {
         output[place] = 0x0d
         output[place + 1] = 0x0a
         return 2
-    }
-
-    /// The offset of the first CR or LF, sixteen octets at a time; the length if there is none.
-    private static func findLineEnd(in bytes: UnsafeRawBufferPointer) -> Int {
-        var index = 0
-        let cr = SIMD16<UInt8>(repeating: 0x0d), lf = SIMD16<UInt8>(repeating: 0x0a)
-        while index + 16 <= bytes.count {
-            let block = bytes.loadUnaligned(fromByteOffset: index, as: SIMD16<UInt8>.self)
-            if any((block .== cr) .| (block .== lf)) { break }
-            index += 16
-        }
-        while index < bytes.count, bytes[index] != 0x0d, bytes[index] != 0x0a { index += 1 }
-        return index
     }
 }

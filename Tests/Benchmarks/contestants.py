@@ -12,7 +12,22 @@ DOMAIN = "bench.test"
 MAILBOXES = [f"u{number}" for number in range(10)]
 
 
-class Peer:
+class Unpacked:
+    """A server (self.server, of servers.py) out of its unpacked package, whose processes are counted."""
+
+    def start(self):
+        self.server.start(before_exec=self.processes.join)
+        self.processes.roots = [self.server.process.pid]
+
+    def stop(self):
+        self.server.stop()
+        self.processes.await_end()
+
+    def report(self):
+        return self.server.output()[-3000:]
+
+
+class Peer(Unpacked):
     """Postfix or OpenSMTPD, out of its unpacked package."""
 
     def __init__(self, kind, disk, processes):
@@ -29,17 +44,6 @@ class Peer:
             self.maildirs[name] = mail / name / "Maildir"
         self.server.delivers(DOMAIN, MAILBOXES, mail)
         self.port = self.server.port
-
-    def start(self):
-        self.server.start(before_exec=self.processes.join)
-        self.processes.roots = [self.server.process.pid]
-
-    def stop(self):
-        self.server.stop()
-        self.processes.await_end()
-
-    def report(self):
-        return self.server.output()[-3000:]
 
 
 class SEMail:

@@ -69,7 +69,7 @@ class SEMail(contestants.SEMail):
         self.processes.await_end()
 
 
-class Peer:
+class Peer(contestants.Unpacked):
     """Postfix or OpenSMTPD as a relay."""
 
     def __init__(self, kind, disk, processes, sink):
@@ -80,17 +80,6 @@ class Peer:
         self.server = kind(disk / f"{kind.name}-relay", own_pid_namespace=False)
         self.server.relays(sink.port)
         self.port = self.server.port
-
-    def start(self):
-        self.server.start(before_exec=self.processes.join)
-        self.processes.roots = [self.server.process.pid]
-
-    def stop(self):
-        self.server.stop()
-        self.processes.await_end()
-
-    def report(self):
-        return self.server.output()[-3000:]
 
 
 def make(name, disk, processes, sink):

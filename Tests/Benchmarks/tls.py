@@ -10,6 +10,7 @@ import shutil
 import subprocess
 from pathlib import Path
 
+import contestants
 import semailtest
 import servers
 
@@ -76,7 +77,7 @@ class SEMail:
         return self.home.report()[-3000:]
 
 
-class Postfix:
+class Postfix(contestants.Unpacked):
     """Postfix, with a service for TLS from the first octet."""
 
     label = "Postfix"
@@ -91,17 +92,6 @@ class Postfix:
             main.write(f"smtpd_tls_security_level = may\nsmtpd_tls_chain_files = {chain}\n")
         with open(self.server.place / "etc/master.cf", "a") as master:
             master.write(f"127.0.0.1:{self.port} inet n - n - 400 smtpd -o smtpd_tls_wrappermode=yes\n")
-
-    def start(self):
-        self.server.start(before_exec=self.processes.join)
-        self.processes.roots = [self.server.process.pid]
-
-    def stop(self):
-        self.server.stop()
-        self.processes.await_end()
-
-    def report(self):
-        return self.server.output()[-3000:]
 
 
 SERVERS = {"semail": SEMail, "postfix": Postfix}

@@ -179,7 +179,7 @@ class House:
         place = f"{self.home}/mnt/{owner}"
         assert mailbox and mailbox["owner"] == owner and mailbox["state"] == "active", mailbox
         if mailbox.get("volume", "").startswith("image"):
-            assert place in self.mounts()
+            assert self.mounts().count(place) == 1, self.mounts()
             assert (self.home / "volumes" / owner).stat().st_size == int(mailbox["volume"].split()[1])
         listing = self.run(["stat", "-c", "%n %a %u", *(f"{place}/Maildir{inner}" for inner in ("", "/tmp", "/new", "/cur"))]).stdout
         assert re.findall(r" (\d+) (\d+)$", listing, re.MULTILINE) == [("700", mailbox["uid"])] * 4, listing

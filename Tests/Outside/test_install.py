@@ -13,7 +13,7 @@ import peers
 from machine import REPOSITORY, Machine, await_true
 
 DOMAIN = "semail.example"
-# DNS, containers and web pages have tests of their own (test_install_dns, test_containers, test_webmail).
+# DNS, containers and web pages have tests of their own (test_install_dns, test_containers, test_webmail), and so has a host with systemd.
 WITHOUT = [word for part in ("dns", "containers", "webmail") for word in ("--without", part)]
 INSTALL = ["./install.sh", "--domain", DOMAIN, *WITHOUT]
 HOME = "/var/lib/semail"
@@ -667,22 +667,6 @@ def test_a_wrong_call_is_explained(machine, arguments, words):
 def test_help_needs_no_root(machine):
     done = machine.run(["./install.sh", "--help"])
     assert done.returncode == 0 and done.stdout.startswith("usage: install.sh --domain NAME ")
-
-
-def test_systemd_hosts_have_runit_started_by_systemd(machine):
-    # A systemd that notes what it is asked, and Debian's package of runit's unit as if installed.
-    machine.run(["sh", "-c", r"""
-        mkdir -p /run/systemd/system /tmp/bin
-        printf '\nPackage: runit-run\nStatus: install ok installed\nVersion: 2.1.2-54\nArchitecture: all\nMaintainer: x <x@x>\nDescription: x\n' >> /var/lib/dpkg/status
-        printf '#!/bin/sh\necho "$@" >> /tmp/asked\ncase "$*" in *is-active*) [ -e /tmp/started ]; exit;; esac\ntouch /tmp/started\nsetsid runsvdir -P /etc/service > /dev/null 2>&1 < /dev/null &\n' > /tmp/bin/systemctl
-        chmod 755 /tmp/bin/systemctl"""], check=True)
-    environment = {**machine.environment, "PATH": "/tmp/bin:" + machine.environment["PATH"]}
-    done = machine.run(INSTALL, environment=environment)
-    assert done.returncode == 0, done.stdout
-    assert machine.read("/tmp/asked").splitlines()[-1] == "--quiet enable --now runit.service"
-    assert await_true(lambda: is_greeted(machine)), logs(machine)
-    again = machine.run(INSTALL, environment=environment)
-    assert "\nNothing was changed.\n" in again.stdout, again.stdout
 
 
 def test_it_can_be_killed_at_any_moment_and_repeated(machine):

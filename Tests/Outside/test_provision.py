@@ -1,5 +1,6 @@
 """provision: what the portal asks for is done whole or not at all, whoever is killed, whatever is full or broken."""
 
+import fcntl
 import os
 import random
 import re
@@ -361,6 +362,21 @@ def test_one_provision_at_a_time(house):
 
 
 # -- killed ---------------------------------------------------------------------
+
+def test_an_image_is_mounted_by_one_at_a_time(house):
+    """Whoever mounts it has locked it, also a mount whose provision was killed: until that has ended, it is left alone."""
+    created(house)
+    place = f"{house.home}/mnt/ssow"
+    house.run(["umount", place])
+    with open(house.home / "volumes/ssow") as image:
+        fcntl.flock(image, fcntl.LOCK_EX)
+        house.start()
+        time.sleep(1)
+        assert place not in house.mounts()
+    assert await_true(lambda: place in house.mounts(), 20)
+    house.stop()
+    house.is_whole("ssow", ADDRESS)
+
 
 def is_all_or_nothing(house, before, owner, address):
     if house.mailbox(address):

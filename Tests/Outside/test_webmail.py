@@ -140,7 +140,7 @@ def test_half_there(clean, state):
     # As provision has it meanwhile.
     clean.run(["sh", "-c", f"mkdir -p {place}/.{state} && mv {place}/{name} {place}/.{state}/{name}"], check=True)
     try:
-        for answer in (login(clean, "xredon", PASSWORDS["xredon"]), clean.curl(base + "&form=folders").stdout):
+        for answer in (login(clean, "xredon", PASSWORDS["xredon"]), login(clean, name, PASSWORDS["xredon"]), clean.curl(base + "&form=folders").stdout):
             assert "The mailbox is not open" in answer and "en cours de création ou de suppression" in answer and "Server Error" not in answer, answer
         assert f"owner=xredon because={state}" in clean.log("courier-auth")
         assert "not open" not in login(clean, "xredon", "wrong")

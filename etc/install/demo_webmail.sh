@@ -23,7 +23,7 @@ lay_out_webmail() {
     mkdir -p "$web"/{web/static,run}
     install -d -m 0700 "$web/apache"
     make_templates "$web/webmail"
-    cp "$root"/etc/webmail/static/* "$web/web/static/"
+    make_static "$web/web/static"
     say "http://127.0.0.1:$demo_portal_port/mail" > "$demo_home/control/webmail-url"
     make_apache_file > "$web/apache.conf"
     fill_in '' < "$root/etc/apache/autoconfig.xml" > "$web/web/autoconfig.xml"
@@ -47,7 +47,7 @@ END
     mkdir "$demo_home/stranger/service/apache/log"
     sed 's,/webmail\>,/apache,; s/webmail/apache/' "$root/etc/service/webmail/log/run" > "$demo_home/stranger/service/apache/log/run"
     chmod 755 "$demo_home/stranger/service/apache/log/run"
-    install -d -m 0750 -o $demo_log -g $demo_log "$demo_home/stranger/log/apache"
+    install -d -m 0750 -o "$demo_log" -g "$demo_log" "$demo_home/stranger/log/apache"
     # A session of its own: when Apache ends, it ends all of its process group.
     printf '%s\n' '#!/bin/sh' 'exec 2>&1' "exec setsid '$web/enter' /usr/sbin/apache2 -DFOREGROUND -f '$web/apache.conf'" > "$demo_home/stranger/service/apache/run"
     chmod 755 "$demo_home/stranger/service/apache/run"

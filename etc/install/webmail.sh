@@ -79,7 +79,7 @@ put_webmail_files() {
     mkdir -p "$fresh/web/static"
     make_templates "$fresh/webmail"
     cp "$root/etc/webmail/full.html" "$fresh/webmail/"
-    cp "$root"/etc/webmail/static/* "$fresh/web/static/"
+    make_static "$fresh/web/static"
     fill_in "$imap" < "$root/etc/apache/autoconfig.xml" > "$fresh/web/autoconfig.xml"
     put_tree "$fresh/webmail" "$share/webmail"
     put_tree "$fresh/web" "$share/web"
@@ -91,6 +91,12 @@ put_webmail_files() {
 put_preload() {
     gcc -O2 -shared -fPIC -o "$scratch/$1.so" "$root/etc/webmail/$1.c" || fail "gcc cannot build etc/webmail/$1.c: its words are above"
     put 644 "$scratch/$1.so" "$share/$2/$1.so"
+}
+
+# make_static DIR: what pages are made of besides, in the look of the portal.
+make_static() {
+    cat "$root/Sources/portal/Static/look.css" "$root/etc/webmail/webmail.css" > "$1/webmail.css"
+    cp "$root/Sources/portal/Static/icon.svg" "$1/"
 }
 
 # make_templates DIR: for each language of etc/webmail/words its directory: {{word}} in a template is the word in that language.

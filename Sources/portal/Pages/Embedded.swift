@@ -25,7 +25,8 @@ enum Embedded {
         "admin": PackageResources.admin_mustache,
         "queue": PackageResources.queue_mustache,
     ]
-    static let style = PackageResources.portal_css
+    /// look.css is webmail's too.
+    static let style = PackageResources.look_css + PackageResources.portal_css
     static let script = PackageResources.portal_js
     static let icon = PackageResources.icon_svg
 }
