@@ -283,6 +283,9 @@ def test_from_nothing_to_nothing(language, size, script):
         house.is_whole("ssow", "ssow@ssow.semail.test")
         chromium.press("main a.primary")
         chromium.await_text("ssow@ssow.semail.test")
+        # Two columns on a desk, one on a phone.
+        columns = chromium.all(".grid")[0].value_of_css_property("grid-template-columns").split()
+        assert len(columns) == (2 if size == DESK else 1), columns
         chromium.check(f"new-home{'' if script else '-plain'}")
         chromium.press("a[href='/delete']")
         chromium.await_text(words[2])

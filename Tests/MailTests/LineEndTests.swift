@@ -1,6 +1,6 @@
 // The search for CR and LF, sixteen octets at a time, against looking at each.
 import Testing
-@testable import SMTP
+@testable import Mail
 
 @Suite struct LineEndTests {
     private func find(_ octets: [UInt8]) -> Int { octets.withUnsafeBytes { LineEnd.find(in: $0) } }
