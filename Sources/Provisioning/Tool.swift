@@ -15,9 +15,9 @@ public struct Tool: Sendable {
         public let errors: String
 
         public var isDone: Bool { status == 0 }
-        /// The last line it said, on standard error if there is one: why it failed, as a rule.
+        /// The last line it said, on standard error if there is one: why it failed, as a rule. What is indented only adds to a line.
         public var lastWords: String {
-            let said = errors.split(whereSeparator: \.isNewline).last ?? output.split(whereSeparator: \.isNewline).last
+            let said = errors.split(whereSeparator: \.isNewline).last { !$0.hasPrefix(" ") } ?? output.split(whereSeparator: \.isNewline).last
             return said.map(String.init) ?? (status > 256 ? "ended by signal \(status - 256)" : "exit code \(status)")
         }
     }

@@ -124,14 +124,18 @@ public struct Volume: Sendable {
         let options = "nodev,nosuid,noexec,noatime"
         let result = try Tool("mount").run(["-t", "ext4", "-o", kind == .image ? "loop,\(options)" : options, device, place], lock: lock)
         // One that was killed while the kernel was at it may have mounted it all the same.
-        guard try result.isDone || isMounted else { throw ProvisioningError("\(device) cannot be mounted at \(place): \(result.lastWords)") }
+        guard try result.isDone || isMounted else {
+            // It was thought clean, and looked at no further.
+            try check(["-f"])
+            throw ProvisioningError("\(device) cannot be mounted at \(place): \(result.lastWords)")
+        }
         try Path.setMode(place, 0o711)
     }
 
     /// e2fsck(8): 0 clean, 1 mended; all else needs somebody who looks.
-    private func check() throws {
-        let result = try Tool("e2fsck").run(["-p", device], limitSeconds: 3600)
-        guard result.status <= 1 else { throw ProvisioningError("the file system of \(owner) is damaged (\(result.lastWords)): run e2fsck -f \(device), then semail mailbox mount \(owner)") }
+    private func check(_ options: [String] = []) throws {
+        let result = try Tool("e2fsck").run(options + ["-p", device], limitSeconds: 3600)
+        guard result.status <= 1 else { throw ProvisioningError("the file system of \(owner) is damaged (\(result.lastWords)): run e2fsck -f \(device); when it is whole, it is mounted within a minute") }
     }
 
     /// A delivery may stay in there for a second more.

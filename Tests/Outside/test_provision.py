@@ -10,7 +10,7 @@ import time
 import pytest
 
 from provisionlab import PORTAL_USER, House
-from semailtest import await_true, program
+from semailtest import await_true, program, tool
 
 LONG = bool(os.environ.get("SEMAIL_LONG"))
 ADDRESS = "ssow@ssow.semail.test"
@@ -376,6 +376,21 @@ def test_an_image_is_mounted_by_one_at_a_time(house):
     assert await_true(lambda: place in house.mounts(), 20)
     house.stop()
     house.is_whole("ssow", ADDRESS)
+
+
+def test_a_file_system_that_is_damaged_is_not_mounted(house):
+    """Whoever looks after the host is told how it is mended; then it is mounted by itself."""
+    created(house)
+    place, image = f"{house.home}/mnt/ssow", house.home / "volumes/ssow"
+    house.run(["umount", place])
+    # Its root has gone.
+    subprocess.run([tool("debugfs"), "-w", "-R", "clri <2>", image], check=True, capture_output=True)
+    said = house.provision_once().stderr
+    assert "what=mount owner=ssow" in said and "is damaged" in said and f"run e2fsck -f {image};" in said, said
+    assert place not in house.mounts()
+    assert subprocess.run([tool("e2fsck"), "-f", "-y", image], capture_output=True).returncode == 1
+    house.provision_once()
+    assert place in house.mounts()
 
 
 def is_all_or_nothing(house, before, owner, address):
