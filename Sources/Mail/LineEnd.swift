@@ -1,4 +1,6 @@
-/// Looking for CR and LF, sixteen octets at a time: most of the work per octet of a message is here.
+// Looking for CR and LF, sixteen octets at a time: most of the work per octet of a message is here.
+
+/// Where a line ends.
 public enum LineEnd {
     /// The offset of the first CR or LF; the length if there is none.
     public static func find(in bytes: UnsafeRawBufferPointer) -> Int {
