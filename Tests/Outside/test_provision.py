@@ -324,7 +324,15 @@ def test_what_fails_is_tried_again_and_then_undone(house):
     assert house.traces() == before
 
 
-def test_mail_that_was_kept_outlives_a_creation_that_fails(house):
+@pytest.fixture
+def apart():
+    """With a network of its own, for what changes the rules of its firewall."""
+    with House(network=True) as house:
+        yield house
+
+
+def test_mail_that_was_kept_outlives_a_creation_that_fails(apart):
+    house = apart
     created(house)
     deliver(house, "ssow", "Subject: kept\n\n")
     house.semail("mailbox", "delete", "--yes", "--keep-mail", ADDRESS)
