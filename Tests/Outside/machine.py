@@ -45,6 +45,12 @@ done
 _libc = ctypes.CDLL(None, use_errno=True)
 _PR_SET_PDEATHSIG = 1
 
+
+def end_with_tests():
+    """For a process before its exec: it ends when the tests do."""
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
 # $1 the directory for all this, $2 the repository
 _SETUP = r"""
 set -eu
@@ -95,7 +101,7 @@ class Machine:
             ["unshare", "-m", "-n", "-p", "-i", "-u", "--propagation", "private", "--fork", "--kill-child",
              "sh", "-c", _SETUP, "sh", str(self._directory), str(REPOSITORY)],
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
-            preexec_fn=lambda: _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL))
+            preexec_fn=end_with_tests)
         line = self._unshare.stdout.readline()
         if line != b"ready\n":
             output = line + self._unshare.stdout.read()
@@ -111,13 +117,16 @@ class Machine:
         self.close()
 
     def close(self):
-        # The kernel ends every process of the machine with its first, and with the last of them its mounts; but for a volume within what
-        # it is itself a file of: each would hold the other for ever.
-        subprocess.run(self.command(["sh", "-c", _UNMOUNT_EVERYWHERE, UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._unmount_loops()
         self._unshare.kill()
         self._unshare.wait()
         self._unshare.stdout.close()
         self._directory.rmdir()
+
+    def _unmount_loops(self):
+        """Before the first process is killed. The kernel ends every other with it, and with the last of them the mounts; but for a volume
+        within what it is itself a file of: each would hold the other for ever."""
+        subprocess.run(self.command(["sh", "-c", _UNMOUNT_EVERYWHERE, UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
     # -- processes ----------------------------------------------------------
 

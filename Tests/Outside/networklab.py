@@ -31,21 +31,15 @@ from pathlib import Path
 
 import semailtest
 from faultlab import Lab
-from machine import UNMOUNT_LOOPS
+from machine import UNMOUNT_LOOPS, end_with_tests
 from semailtest import await_true, tool
 
 _libc = ctypes.CDLL(None, use_errno=True)
-_PR_SET_PDEATHSIG = 1
 _CLONE_NEWNS, _CLONE_NEWNET = 0x20000, 0x40000000
 
 # Addresses for documentation (RFC 5737, RFC 3849): wrong everywhere else.
 IPV4, IPV6 = "198.51.100.", "2001:db8::"
 NAME_SERVER = 1
-
-
-def end_with_tests():
-    """For a process before its exec: it ends when the tests do."""
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def _setns(descriptor, kind):

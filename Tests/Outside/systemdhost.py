@@ -13,8 +13,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from machine import REPOSITORY, UNMOUNT_LOOPS, Machine, await_true
-from networklab import end_with_tests
+from machine import REPOSITORY, Machine, await_true, end_with_tests
 
 # $1 the directory for all this
 _DISK = r"""
@@ -75,7 +74,7 @@ def hierarchies():
         if system == "cgroup2":
             yield "", place
         elif system == "cgroup":
-            yield ",".join(word for word in options.split(",") if word not in ("rw", "none", "xattr", "release_agent") and "release_agent" not in word), place
+            yield ",".join(word for word in options.split(",") if word not in ("rw", "none", "xattr") and "release_agent" not in word), place
 
 
 class SystemdHost(Machine):
@@ -142,8 +141,7 @@ class SystemdHost(Machine):
         """Everything ends at once, as it stood."""
         if not self._unshare:
             return
-        # But for volumes, which would hold their images and be held by them for ever.
-        subprocess.run(self.command(["sh", "-c", UNMOUNT_LOOPS]), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._unmount_loops()
         self._unshare.kill()
         self._unshare.wait()
         self._unshare.stdout.close()

@@ -20,8 +20,8 @@ enum SettingsCheck {
             guard let text = fault(setting, control, home) else { continue }
             found.mend("\(setting.name): \(text)", "run: semail config \(setting.name) VALUE")
         }
-        // Directories of keys, and passwords, which semail config does not print.
-        let known = Set(Setting.all.map(\.name) + ["tls", "dkim", "route-passwords", "ldap-bind-password", "ldap-manager-password", "slapd.conf", "dns-key"])
+        // Directories of keys, what slapd reads, and passwords, which semail config does not print.
+        let known = Set(Setting.all.map(\.name) + ["tls", "dkim", "slapd.conf"] + KeyCheck.secrets.map(\.name))
         for name in (try? Directory(home.control).names()) ?? [] where !known.contains(name) {
             found.note("\(home.control)/\(name) is no setting; it has no effect", "remove it, or see semail config for the names there are")
         }

@@ -58,8 +58,8 @@ enum CertificateCheck {
 }
 
 enum KeyCheck {
-    /// Files that one program alone may read; nothing else of an installation is a secret.
-    private static let secrets = [("route-passwords", "semail-remote"), ("ldap-bind-password", "semail-auth"), ("ldap-manager-password", "root"), ("dns-key", "root")]
+    /// Files of control that one program alone may read; nothing else of an installation is a secret.
+    static let secrets: [(name: String, user: String)] = [("route-passwords", "semail-remote"), ("ldap-bind-password", "semail-auth"), ("ldap-manager-password", "root"), ("dns-key", "root")]
 
     static func findings(_ home: Home, isInstalled: Bool) throws -> [Finding.Result] {
         var found: [Finding.Result] = []

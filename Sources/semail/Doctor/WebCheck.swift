@@ -14,16 +14,16 @@ enum WebCheck {
         if try page("http://\(listen)/sign-in").status != 200 {
             found.mend("the portal does not answer at \(listen)", "see whether the service semail-portal runs and what its log says")
         }
-        if try !control.text(.webmailURL).isEmpty { found += try webmail(control) }
+        let webmail = try control.text(.webmailURL)
+        if !webmail.isEmpty { found += try look(atWebmail: webmail) }
         if try control.text(.imap) == "yes", Door.connect(address: "127.0.0.1", port: 993, milliseconds: 5000) == nil {
             found.mend("nobody answers at port 993: no mail program reads mail", "see whether the service semail-imap runs and what its log says")
         }
-        return found.isEmpty ? [.well("the portal answers at \(listen)\(try control.text(.webmailURL).isEmpty ? "" : ", and webmail at \(try control.text(.webmailURL))")")] : found
+        return found.isEmpty ? [.well("the portal answers at \(listen)\(webmail.isEmpty ? "" : ", and webmail at \(webmail)")")] : found
     }
 
     /// As a browser of this host would see it that takes the name in the address to be here.
-    private static func webmail(_ control: borrowing Control) throws -> [Finding.Result] {
-        let address = try control.text(.webmailURL)
+    private static func look(atWebmail address: String) throws -> [Finding.Result] {
         guard let host = host(of: address) else { return [.mend("webmail-url: \"\(address)\" is no address at https://", "run: semail config webmail-url https://NAME/mail")] }
         let answer = try page(address, ["--insecure", "--location", "--max-redirs", "3", "--connect-to", "\(host)::127.0.0.1:"])
         if answer.status == 0 { return [.mend("nobody shows webmail at \(address): \(answer.text)", "see whether Apache runs, and what /var/log/apache2/semail-error.log says")] }
