@@ -15,10 +15,12 @@ public struct Tool: Sendable {
         public let errors: String
 
         public var isDone: Bool { status == 0 }
-        /// The last line it said, on standard error if there is one: why it failed, as a rule. What is indented only adds to a line.
+        /// The last line it said, on standard error if there is one: why it failed, as a rule. What is indented only adds to a line (mount);
+        /// where all is (LVM), it is the last line still.
         public var lastWords: String {
-            let said = errors.split(whereSeparator: \.isNewline).last { !$0.hasPrefix(" ") } ?? output.split(whereSeparator: \.isNewline).last
-            return said.map(String.init) ?? (status > 256 ? "ended by signal \(status - 256)" : "exit code \(status)")
+            let lines = (errors.contains { !$0.isWhitespace } ? errors : output).split(whereSeparator: \.isNewline).filter { $0.contains { !$0.isWhitespace } }
+            let said = (lines.last { !$0.hasPrefix(" ") } ?? lines.last).map { String($0.drop(while: \.isWhitespace)) }
+            return said ?? (status > 256 ? "ended by signal \(status - 256)" : "exit code \(status)")
         }
     }
 
