@@ -10,10 +10,11 @@ func room(_ name: String, uses: [Target.Dependency] = []) -> Target {
     .target(name: name, dependencies: uses, swiftSettings: settings)
 }
 
-/// A program of the mail path: static, because a process per connection is only cheap when exec is.
+/// A program of the mail path: static, because a process per connection is only cheap when exec is; and its data begin in another huge page
+/// than its code ends in, so that a template can give its forks the code in huge pages.
 func program(_ name: String, uses: [Target.Dependency]) -> Target {
     .executableTarget(name: name, dependencies: uses, swiftSettings: settings,
-                      linkerSettings: [.unsafeFlags(["-static-executable"])])
+                      linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-z", "-Xlinker", "max-page-size=2097152"])])
 }
 
 /// Programs that use Foundation: glibc stays dynamic for its name service; Swift's libraries travel with the program.

@@ -1,9 +1,14 @@
 /* Starting programs: fork, spawn, exec, and the signals around them. */
 #define _GNU_SOURCE
 #include "CUnix.h"
+#include <elf.h>
+#include <link.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -12,9 +17,9 @@ const char *cunix_environment(int index) { return environ[index]; }
 
 pid_t cunix_fork(void) { return _Fork(); }
 
-void cunix_prepare_forks(void)
+/* What is freed is joined with its neighbours at once, not by whoever next wants much; then every free piece is taken. */
+static void fill_heap(void)
 {
-    /* What is freed is joined with its neighbours at once, not by whoever next wants much. */
     mallopt(M_MXFAST, 0);
     mallopt(M_TOP_PAD, 1 << 20);
     /* Of small pieces malloc keeps each size apart: every 16 octets. */
@@ -22,6 +27,37 @@ void cunix_prepare_forks(void)
         char *end = (char *)sbrk(0) - mallinfo2().keepcost, *volatile piece;
         do piece = malloc(size); while (piece != NULL && piece < end);
     }
+}
+
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25 /* Linux 6.1 */
+#endif
+
+/* A copy of the code, in place of its file's mapping. Package.swift has the linker leave the last huge page to it alone. */
+static void gather_code(void)
+{
+    enum { huge = 2 << 20 };
+    const ElfW(Phdr) *segment = (const void *)getauxval(AT_PHDR), *last = segment + getauxval(AT_PHNUM);
+    while (segment < last && !(segment->p_type == PT_LOAD && segment->p_flags & PF_X)) segment++;
+    if (segment == last || segment->p_vaddr % huge != 0 || segment->p_align % huge != 0) return;
+    /* A program that is not static is loaded elsewhere. */
+    if ((uintptr_t)gather_code - segment->p_vaddr >= segment->p_memsz) return;
+    size_t size = (segment->p_memsz + huge - 1) & -(size_t)huge;
+    char *room = mmap(NULL, size + huge, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (room == MAP_FAILED) return;
+    char *copy = (char *)(((uintptr_t)room + huge - 1) & -(uintptr_t)huge);
+    memcpy(copy, (const void *)segment->p_vaddr, segment->p_memsz);
+    __builtin___clear_cache(copy, copy + size);
+    /* Without huge pages the copy would cost more than it saves. */
+    if (madvise(copy, size, MADV_COLLAPSE) == 0 && mprotect(copy, size, PROT_READ | PROT_EXEC) == 0)
+        mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)segment->p_vaddr);
+    else munmap(room, size + huge);
+}
+
+void cunix_prepare_forks(void)
+{
+    gather_code();
+    fill_heap();
 }
 
 void cunix_reset_signals(void)

@@ -84,8 +84,9 @@ public enum TemplateServer {
         while true {
             guard let (bytes, descriptors) = try Socket.receive(socket, limit: limit) else { Process.exit(Ending.done.rawValue) }
             guard let (tag, request) = TemplateRequest.decode(bytes, descriptors) else { descriptors.forEach(Socket.close); continue }
+            let pid = Process.id
             // Should the template not hear of it, the work is done all the same.
-            try? IO.writeAll(taken, (0..<4).map { UInt8(truncatingIfNeeded: Process.id >> (8 * $0)) } + tag)
+            try? IO.writeAll(taken, (0..<4).map { UInt8(truncatingIfNeeded: pid >> (8 * $0)) } + tag)
             Socket.close(socket)
             return request
         }

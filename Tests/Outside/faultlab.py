@@ -409,6 +409,14 @@ def rollup(pid, name="Pss"):
     return 0
 
 
+def peak_memory(pid):
+    """The most memory it ever had, in KB, without the code that a template shares with its forks (in huge pages); 0 when it ends just now."""
+    try:
+        return int(status(pid)["VmHWM"].split()[0]) - rollup(pid, "AnonHugePages")
+    except (FileNotFoundError, ProcessLookupError, KeyError):
+        return 0
+
+
 # -- taking a process over --------------------------------------------------
 
 _injector = None
