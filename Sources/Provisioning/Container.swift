@@ -78,7 +78,8 @@ struct Container {
             "UsernsMode": "host",
             // The network has none; an address that the kernel makes by itself would get round the firewall of the bridge.
             "Sysctls": Path.exists("/proc/sys/net/ipv6/conf/default") ? ["net.ipv6.conf.default.disable_ipv6": "1"] : [:],
-            "RestartPolicy": ["Name": "unless-stopped"],
+            // Whatever the policy, the engine may start it before the firewall and the volume are there: provision starts it, and nobody else.
+            "RestartPolicy": ["Name": "no"],
             "LogConfig": ["Type": "json-file", "Config": ["max-size": "1m", "max-file": "2"]],
         ]
     }

@@ -78,10 +78,11 @@ struct Chores {
         }
     }
 
-    /// After a start of the host the engine has tried to start containers before their volumes were there.
+    /// The engine itself starts none when it starts, which is before their volumes and the firewall are there.
     private func tendContainers(_ mailboxes: [MailboxRegister.Listed], isFirst: Bool) throws {
         guard User.isRoot, let engine = try Engine.open(home) else { return }
-        if isFirst { try engine.prepare() }
+        // Somebody may have flushed the host's rules.
+        if try isFirst || !Firewall.isInForce() { try engine.prepare() }
         let states = try engine.states()
         for entry in mailboxes {
             guard let mailbox = entry.mailbox, mailbox.keep.container != nil, !mailbox.keep.isStopped, states[mailbox.owner]?.isRunning == false else { continue }

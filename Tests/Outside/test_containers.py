@@ -384,17 +384,25 @@ def test_the_world_is_reached_but_not_with_mail(site, network):
         world.run("ip", "route", "del", NETWORK)
 
 
+def container_rules(site):
+    """What nft says of both tables; None where one is not there."""
+    told = [subprocess.run(site.host.command(("nft", "list", "table", family, "semail")), capture_output=True, text=True) for family in ("inet", "bridge")]
+    return [done.stdout for done in told] if all(done.returncode == 0 for done in told) else None
+
+
+def flush_container_rules(site):
+    for family in ("inet", "bridge"):
+        site.host.run("nft", "delete", "table", family, "semail")
+
+
 def test_rules_are_put_in_force_as_one_and_again(site):
-    def rules():
-        return [site.host.run("nft", "list", "table", family, "semail") for family in ("inet", "bridge")]
-    before = rules()
-    site.host.run("nft", "delete", "table", "inet", "semail")
-    site.host.run("nft", "delete", "table", "bridge", "semail")
+    before = container_rules(site)
+    flush_container_rules(site)
     with listening(site.host, "0.0.0.0", 8080) as seen:
         assert site.reaches("ssow", site.host.v4, 8080) and await_true(lambda: seen, 5), "without the rules it is open: the other tests would notice"
     for _ in range(2):
         site.semail("container", "create", "ssow")
-    assert rules() == before
+    assert container_rules(site) == before
 
 
 def test_the_rules_leave_the_main_network_alone(site):
@@ -596,19 +604,44 @@ def test_stopped_it_stays_so(site):
 
 
 def test_the_engine_starts_again(site):
-    """Shut down as a host is, and killed outright; what was stopped by its owner stays so."""
-    addresses = {owner: site.address(owner) for owner in OWNERS}
+    """Shut down as a host is, and killed outright: containers run again when the firewall is in force, and what its owner has stopped stays so."""
+    addresses, rules = {owner: site.address(owner) for owner in OWNERS}, container_rules(site)
     site.semail("container", "stop", "xredon")
     for end in (site.engine.stop, site.engine.kill):
         end()
+        flush_container_rules(site)
         done = site.run("semail", "container", "list")
         assert done.returncode == 1 and b"does not run" in done.stderr
         site.engine.start()
+        time.sleep(2)
+        assert {site.container(owner)[0] for owner in OWNERS} == {"exited"}, "the engine starts containers before there is a firewall"
+        done = site.run("provision", "--once")
+        assert done.returncode == 0, done.stderr
+        assert container_rules(site) == rules
         site.wait_ssh("ssow")
         assert site.container("ssow") == ("running", addresses["ssow"]) and site.container("xredon")[0] == "exited"
         assert site.ssh("ssow", "echo in").stdout == b"in\n"
     site.semail("container", "start", "xredon")
     site.wait_ssh("xredon")
+
+
+def test_what_is_gone_is_there_again_within_a_minute(site):
+    """The rules, when somebody has flushed those of the host, and a container that ended, well or badly."""
+    rules = container_rules(site)
+    provision = site.spawn(site.program("provision"), [], log="provision")
+    try:
+        assert await_true(lambda: " started " in site.log("provision")), site.log("provision")
+        time.sleep(2)
+        flush_container_rules(site)
+        site.engine.docker("stop", "semail-ssow")
+        site.inside("xredon", "kill -KILL -1; kill -KILL 1", check=False)
+        assert {site.container(owner)[0] for owner in OWNERS} == {"exited"}
+        assert await_true(lambda: container_rules(site) == rules, 70, 0.5)
+        for owner in OWNERS:
+            site.wait_ssh(owner)
+    finally:
+        provision.terminate()
+        assert provision.wait(20) == 0
 
 
 def test_kills_while_it_is_made(site):

@@ -72,7 +72,7 @@ def test_after_a_power_cut_all_is_as_before(host):
     host.python(SEND % "after")
     assert await_true(lambda: sorted(received(host)) == ["Subject: after", "Subject: before"]), received(host)
     assert host.run(["dig", "+short", "@198.51.100.7", "MX", f"ssow.{DOMAIN}"]).stdout == f"10 {DOMAIN}.\n"
-    # Docker starts containers by itself; what is in them is what was there, and their Maildir is the volume.
+    # What is in the container is what was there, and its Maildir is the volume.
     assert await_true(lambda: in_container(host, "ls /root/kept; cat /Maildir/cur/mine; grep -h ^Subject: /Maildir/new/* | sort") == "/root/kept\nmine\nSubject: after\nSubject: before\n", 20), \
         in_container(host, "ls /root/kept /Maildir; mount | grep Maildir")
     page = host.run(["curl", "-sk", "-o", "/dev/null", "-w", "%{http_code}", "--resolve", f"{DOMAIN}:443:198.51.100.7", "-d", f"username=ssow&password={PASSWORD}&do.login=1", f"https://{DOMAIN}/mail"])
