@@ -94,7 +94,7 @@ public enum AddressList {
             switch byte {
             case 0x20, 0x09, 0x0a, 0x0d: continue
             case 0x28:
-                guard let end = skipComment(body, from: index) else { return nil }
+                guard let end = endOfComment(body, from: index) else { return nil }
                 index = end
             case 0x22:
                 guard let (text, end) = enclosed(body, from: index, until: 0x22) else { return nil }
@@ -115,8 +115,8 @@ public enum AddressList {
         return tokens
     }
 
-    /// Comments nest.
-    private static func skipComment(_ body: [UInt8], from start: Int) -> Int? {
+    /// Where the comment ends whose text begins at `start`: after its closing parenthesis. Comments nest. nil: it does not end.
+    public static func endOfComment(_ body: [UInt8], from start: Int) -> Int? {
         var depth = 1
         var index = start
         while index < body.count {

@@ -30,7 +30,7 @@ struct AddressField {
             switch body[start] {
             case 0x22: index = end(body, start, 0x22); element.word(start, index)
             case 0x5b: index = end(body, start, 0x5d); element.word(start, index)
-            case 0x28: index = endOfComment(body, start)
+            case 0x28: index = AddressList.endOfComment(body, from: index) ?? body.count
             case 0x3c: element.open()
             case 0x3e: element.isOpen = false
             case 0x40: element.hasAt = true
@@ -72,21 +72,5 @@ struct AddressField {
         var index = start + 1
         while index < body.count, body[index] != sign { index += body[index] == 0x5c ? 2 : 1 }
         return min(index + 1, body.count)
-    }
-
-    private static func endOfComment(_ body: [UInt8], _ start: Int) -> Int {
-        var depth = 0
-        var index = start
-        while index < body.count {
-            switch body[index] {
-            case 0x5c: index += 1
-            case 0x28: depth += 1
-            case 0x29: depth -= 1
-            default: break
-            }
-            index += 1
-            if depth == 0 { return index }
-        }
-        return body.count
     }
 }
