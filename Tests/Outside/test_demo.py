@@ -45,9 +45,10 @@ class Terminal:
         self.output = ""
         self.descriptor, other = pty.openpty()
         fcntl.ioctl(other, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))
-        # The terminal is the command's own: nothing on the way there is interrupted by its Ctrl-C.
+        # The terminal is the command's own: nothing on the way there is interrupted by its Ctrl-C. And so are its signals, though the tests
+        # run under nohup.
         self.process = subprocess.Popen(
-            machine.command(["setsid", "--ctty", *arguments]), stdin=other, stdout=other, stderr=other, start_new_session=True,
+            machine.command(["setsid", "--ctty", "env", "--default-signal", *arguments]), stdin=other, stdout=other, stderr=other, start_new_session=True,
             env={**machine.environment, "TERM": "xterm", **environment})
         os.close(other)
 
@@ -75,7 +76,10 @@ class Terminal:
         end = time.monotonic() + seconds
         while time.monotonic() < end and self.read(0.2):
             pass
-        return self.process.wait(max(1, end - time.monotonic()))
+        try:
+            return self.process.wait(max(1, end - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it has not ended within {seconds} s:\n{self.output}") from None
 
     def close(self):
         self.process.kill()
