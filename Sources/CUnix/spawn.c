@@ -51,7 +51,8 @@ static void gather_code(void)
     /* Without huge pages the copy would cost more than it saves. */
     if (madvise(copy, size, MADV_COLLAPSE) == 0 && mprotect(copy, size, PROT_READ | PROT_EXEC) == 0)
         mremap(copy, size, size, MREMAP_MAYMOVE | MREMAP_FIXED, (void *)segment->p_vaddr);
-    else munmap(room, size + huge);
+    /* What was not moved away. */
+    munmap(room, size + huge);
 }
 
 void cunix_prepare_forks(void)

@@ -24,8 +24,8 @@ pid_t cunix_fork(void);
  * Makes the forks to come cheaper.
  * The heap: what a fork allocates would be strewn over the free pieces, and each page that it writes to has to be copied for it; so these are
  * taken out of use, and memory comes from the heap's end, of which there is enough.
- * The code: of a mapped file a fork inherits nothing, and finds its pages one by one; so the code goes to huge pages of our own, which are
- * inherited with one entry each. A static program is too small for more than a few. Where the kernel has none (before 6.1), nothing changes.
+ * The code: of a mapped file a fork inherits nothing, and finds its pages one by one; so the code goes to huge pages of our own, a few of
+ * them, which are inherited with one entry each. Where the kernel gives none (before 6.1, or short of memory), nothing changes.
  */
 void cunix_prepare_forks(void);
 
